@@ -1,0 +1,2 @@
+//! daymark
+fn main() {}
