@@ -342,8 +342,8 @@ fn edit(
 }
 
 fn put<T: PartialEq>(
-    map: &mut Arc<Map<crate::Name, Arc<T>>>,
-    name: crate::Name,
+    map: &mut Arc<Map<Name, Arc<T>>>,
+    name: Name,
     value: Arc<T>,
 ) -> bool {
     if map.get(&name) == Some(&value) {

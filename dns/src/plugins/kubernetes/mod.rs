@@ -1,0 +1,3 @@
+//! kubernetes
+pub mod records;
+pub mod wire;
