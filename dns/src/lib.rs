@@ -1,1 +1,4 @@
 //! dns
+
+pub mod corefile;
+pub mod plugins;
