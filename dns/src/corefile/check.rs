@@ -1,0 +1,173 @@
+//! Every directive through its plugin's reader, and what only shows when blocks are seen together: plugins used
+//! twice, zones served twice.
+
+use std::collections::{HashMap, HashSet};
+
+use super::address::{Address, Scheme};
+use super::cause::Cause;
+use super::checker::Checker;
+use super::domain::Domain;
+use super::mistake::{Finding, Findings, Mistake};
+use super::nearest;
+use super::source::{Files, Reader, Span};
+use super::tree::{Corefile, Line, ServerBlock};
+use crate::plugins::bind::config::{Config as Bind, Target};
+use crate::plugins::{PluginConfig, REGISTRY, Support};
+
+/// What a configuration is checked against.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// The machine: files and environment variables.
+    pub reader: &'a dyn Reader,
+    /// The port of addresses that name none (`-dns.port`).
+    pub default_port: u16,
+}
+
+/// A configuration without mistakes.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The server blocks in the order of the file.
+    pub servers: Vec<ServerConfig>,
+    /// What is allowed but likely not meant.
+    pub warnings: Vec<Mistake>,
+    /// SHA-512 over all files, lower-case hex.
+    pub digest: String,
+    /// The Corefile and all it imports.
+    pub files: Files,
+}
+
+/// One server block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerConfig {
+    /// At least one.
+    pub addresses: Vec<Address>,
+    /// In the order in which they see a query; several `forward` in the order of the file.
+    pub plugins: Vec<PluginConfig>,
+    /// Where the block's addresses stand.
+    pub span: Span,
+}
+
+impl ServerConfig {
+    /// Scheme, zone and port of everything that the block serves.
+    pub fn served(&self, default_port: u16) -> impl Iterator<Item = (Scheme, &Domain, u16)> {
+        self.addresses.iter().flat_map(move |address| {
+            let port = address.port.unwrap_or(address.scheme.port(default_port));
+            address.zones.iter().map(move |zone| (address.scheme, zone, port))
+        })
+    }
+
+    /// The addresses that `bind` names; `None` without a `bind`, which is every address.
+    pub fn bind(&self) -> Option<&Bind> {
+        self.plugins.iter().find_map(|plugin| match plugin {
+            PluginConfig::Bind(config) => Some(config),
+            _ => None,
+        })
+    }
+}
+
+/// The servers that a Corefile describes, as far as it is right, and what is wrong.
+pub(crate) fn servers(
+    corefile: &Corefile,
+    environment: &Environment<'_>,
+) -> (Vec<ServerConfig>, Findings) {
+    let mut findings = Findings::default();
+    let servers: Vec<_> = corefile
+        .blocks
+        .iter()
+        .map(|block| server(block, environment.reader, &mut findings))
+        .collect();
+    overlaps(&servers, environment.default_port, &mut findings);
+    (servers, findings)
+}
+
+fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> ServerConfig {
+    for address in block.addresses.iter().filter(|address| address.scheme != Scheme::Dns) {
+        let what = format!("serving {}://", address.scheme.name());
+        findings.push(Finding::new(address.span, Cause::NotYet { what }));
+    }
+    let zones: Vec<_> =
+        block.addresses.iter().flat_map(|address| address.zones.iter().cloned()).collect();
+    let mut first: HashMap<&str, Span> = HashMap::new();
+    let mut plugins: Vec<(usize, PluginConfig)> = Vec::new();
+    for line in &block.directives {
+        let Some(index) = REGISTRY.iter().position(|entry| entry.name == &*line.name().text) else {
+            findings.push(unknown_plugin(line));
+            continue;
+        };
+        let entry = &REGISTRY[index];
+        let Support::Ready { parse, repeats } = entry.support else {
+            let what = format!("the plugin `{}`", entry.name);
+            findings.push(Finding::new(line.name().span, Cause::NotYet { what }));
+            continue;
+        };
+        let mut checker = Checker::new(entry.name, &zones, reader, findings);
+        let config = parse(line, &mut checker);
+        if let Some(&earlier) = first.get(entry.name).filter(|_| !repeats) {
+            let cause = Cause::Once { name: entry.name.to_owned(), place: "server block" };
+            findings.push(Finding::new(line.name().span, cause).beside(earlier, "first used here"));
+            continue;
+        }
+        first.entry(entry.name).or_insert(line.name().span);
+        plugins.extend(config.map(|config| (index, config)));
+    }
+    plugins.sort_by_key(|(index, _)| *index);
+    let mut chain: Vec<PluginConfig> = Vec::new();
+    for (_, plugin) in plugins {
+        let rest = match chain.last_mut() {
+            Some(last) => last.absorb(plugin),
+            None => Some(plugin),
+        };
+        chain.extend(rest);
+    }
+    ServerConfig { addresses: block.addresses.clone(), plugins: chain, span: block.span }
+}
+
+fn unknown_plugin(line: &Line) -> Finding {
+    let name = &line.name().text;
+    let finding = Finding::new(line.name().span, Cause::UnknownPlugin { name: name.to_string() });
+    match nearest(name, REGISTRY.iter().map(|entry| entry.name)) {
+        Some(near) => finding.help(format!("did you mean `{near}`?")),
+        None => finding,
+    }
+}
+
+/// A zone on a port is served by one block, or by blocks that are all bound, each to other addresses.
+fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings) {
+    let bound: Vec<Option<HashSet<&Target>>> =
+        servers.iter().map(|server| Some(server.bind()?.targets().collect())).collect();
+    let mut served: HashMap<(Scheme, &Domain, u16), Vec<(usize, Span)>> = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        for address in &server.addresses {
+            let port = address.port.unwrap_or(address.scheme.port(default_port));
+            for zone in &address.zones {
+                let others = served.entry((address.scheme, zone, port)).or_default();
+                let clash = others.iter().find_map(|&(other, span)| {
+                    let twice =
+                        other == index || clash(bound[other].as_ref(), bound[index].as_ref())?;
+                    Some((span, twice))
+                });
+                if let Some((span, twice)) = clash {
+                    let address_text = format!("{}://{zone}:{port}", address.scheme.name());
+                    let cause = if twice {
+                        Cause::ServedTwice { address: address_text }
+                    } else {
+                        Cause::ServedBoundAndUnbound { address: address_text }
+                    };
+                    findings
+                        .push(Finding::new(address.span, cause).beside(span, "served here first"));
+                } else {
+                    others.push((index, address.span));
+                }
+            }
+        }
+    }
+}
+
+/// Whether two blocks want the same address (`true`), or one of them all and the other some (`false`).
+fn clash(one: Option<&HashSet<&Target>>, other: Option<&HashSet<&Target>>) -> Option<bool> {
+    match (one, other) {
+        (None, None) => Some(true),
+        (Some(one), Some(other)) => (!one.is_disjoint(other)).then_some(true),
+        _ => Some(false),
+    }
+}

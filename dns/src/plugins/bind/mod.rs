@@ -1,0 +1,3 @@
+//! Chooses the addresses to listen on. See README.md for what its directive may say.
+
+pub mod config;

@@ -1,0 +1,4 @@
+//! Asks upstream servers. See README.md for what its directive may say.
+
+pub mod config;
+pub mod upstream;

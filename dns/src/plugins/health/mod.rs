@@ -1,0 +1,3 @@
+//! The liveness endpoint. See README.md for what its directive may say.
+
+pub mod config;

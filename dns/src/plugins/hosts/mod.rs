@@ -1,0 +1,4 @@
+//! Names from a hosts file or the Corefile. See README.md for what its directive may say.
+
+pub mod config;
+pub mod entries;

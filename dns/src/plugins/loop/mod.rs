@@ -1,0 +1,3 @@
+//! Finds forwarding loops. See README.md for what its directive may say.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! Sockets per address. See README.md for what its directive may say.
+
+pub mod config;

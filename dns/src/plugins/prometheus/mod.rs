@@ -1,0 +1,3 @@
+//! The metrics endpoint. See README.md for what its directive may say.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! The readiness endpoint. See README.md for what its directive may say.
+
+pub mod config;
