@@ -175,6 +175,9 @@ pub enum FailureReason {
     /// Too many questions nested.
     #[error("more than {MAX_DEPTH} questions nested in one")]
     TooDeep,
+    /// A plugin panicked; the panic was logged where it was caught.
+    #[error("a plugin panicked")]
+    Panicked,
     /// Policy says no; nothing went wrong. Not logged as an error.
     #[error("refused")]
     Refused,

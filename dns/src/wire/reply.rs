@@ -49,6 +49,11 @@ impl<'b> Reply<'b> {
         self.out[3] = (self.out[3] & 0xf0) | (rcode as u8 & 0x0f);
     }
 
+    /// Takes back that the answer is authoritative (AA).
+    pub fn clear_authoritative(&mut self) {
+        self.out[2] &= !0x04;
+    }
+
     /// Marks the answer as cut (TC).
     pub fn truncate(&mut self) {
         self.out[2] |= 0x02;
