@@ -135,7 +135,7 @@ fn unknown_plugin(line: &Line) -> Finding {
 fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings) {
     let bound: Vec<Option<HashSet<&Target>>> =
         servers.iter().map(|server| Some(server.bind()?.targets().collect())).collect();
-    let mut served: HashMap<(Scheme, &Domain, u16), Vec<(usize, Span)>> = HashMap::new();
+    let mut served: HashMap<_, Vec<(usize, Span)>> = HashMap::new();
     for (index, server) in servers.iter().enumerate() {
         for address in &server.addresses {
             let port = address.port.unwrap_or(address.scheme.port(default_port));

@@ -104,7 +104,7 @@ impl Mistake {
         let mut labels = vec![label(finding.cause.label(), finding.span, true)];
         match finding.beside {
             Some((span, text)) if span.file == finding.span.file => {
-                labels.push(label(text, span, false))
+                labels.push(label(text, span, false));
             }
             Some((span, text)) => {
                 let note = format!("{text}: {}", files.place(span));

@@ -112,7 +112,7 @@ impl Parser<'_> {
                     addresses.push(address);
                 }
                 Err(reason) => {
-                    self.report(word.span, Cause::Address { text: word.text.to_string(), reason })
+                    self.report(word.span, Cause::Address { text: word.text.to_string(), reason });
                 }
             }
         }

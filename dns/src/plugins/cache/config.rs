@@ -113,7 +113,8 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
             "success" => capacity(property, &mut config.success, cx),
             "denial" => capacity(property, &mut config.denial, cx),
             "prefetch" => {
-                config.prefetch = prefetch(property, config.prefetch, cx).unwrap_or(config.prefetch)
+                config.prefetch =
+                    prefetch(property, config.prefetch, cx).unwrap_or(config.prefetch);
             }
             "serve_stale" => config.stale = stale(property, cx),
             "serve_stale_policy" => {

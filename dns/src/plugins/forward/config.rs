@@ -251,12 +251,12 @@ fn set(config: &mut Config, line: &Line, cx: &mut Checker<'_>) {
         // CoreDNS looks at force_tcp first.
         "force_tcp" if cx.none(line) => config.protocol = Protocol::Tcp,
         "prefer_udp" if cx.none(line) && config.protocol == Protocol::Client => {
-            config.protocol = Protocol::Udp
+            config.protocol = Protocol::Udp;
         }
         "force_tcp" | "prefer_udp" => {}
         "tls" | "tls_servername" => set_tls(&mut config.tls, line, cx),
         "max_fails" | "health_check" | "failfast_all_unhealthy_upstreams" => {
-            set_health(&mut config.health, line, cx)
+            set_health(&mut config.health, line, cx);
         }
         "max_concurrent" => {
             let number = cx.one(line, "one argument, a number");
@@ -317,7 +317,7 @@ fn set_connections(config: &mut Connections, line: &Line, cx: &mut Checker<'_>) 
                 token.and_then(|token| cx.integer(token, "max_connect_attempts", 0..=u32::MAX));
         }
         "source_address" => {
-            config.source = cx.one(line, "one address").and_then(|token| cx.ip(token))
+            config.source = cx.one(line, "one address").and_then(|token| cx.ip(token));
         }
         _ => cx.unknown(line, PROPERTIES),
     }

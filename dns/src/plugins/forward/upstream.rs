@@ -156,7 +156,7 @@ fn file(token: &Token, path: &str, cx: &mut Checker<'_>) -> Option<Vec<Upstream>
         {
             Some(upstream) => upstreams.push(upstream),
             None => {
-                cx.warn(token.span, "a nameserver line of this file is no address and is left out")
+                cx.warn(token.span, "a nameserver line of this file is no address and is left out");
             }
         }
     }

@@ -182,7 +182,7 @@ fn operator(words: &mut Peekable<IntoIter<Word<'_>>>) -> Result<Operator, Select
             let value = match words.peek() {
                 None | Some(Word::Symbol(",")) => "",
                 Some(Word::Text(value)) => value,
-                other => return Err(unexpected(other.as_deref(), "a value")),
+                other => return Err(unexpected(other, "a value")),
             };
             let value = checked_value(value)?;
             words.next_if(|word| matches!(word, Word::Text(_)));
