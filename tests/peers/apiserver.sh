@@ -33,9 +33,11 @@ fail() { echo "apiserver.sh: $*" >&2; exit 1; }
 # running NAME: true if the pid file's process is alive and still runs that program.
 # A pid file may outlive its process (kill -9, reboot) and the number may belong to another by now.
 running() {
-  local pid
+  local pid program
   pid=$(cat "$dir/$1.pid" 2>/dev/null) && [ -n "$pid" ] || return 1
-  [ "$(basename "$(readlink "/proc/$pid/exe" 2>/dev/null)")" = "$1" ] || return 1
+  program=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
+  # A program rebuilt under a running process reads "... (deleted)".
+  [ "$(basename "${program% (deleted)}")" = "$1" ] || return 1
   tr '\0' '\n' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$dir/"
 }
 
@@ -48,11 +50,12 @@ launch() {
 }
 
 # await NAME SECONDS COMMAND...: waits until COMMAND succeeds, gives up when NAME has died.
+# (Not `running`: the process we just made may not have become NAME yet.)
 await() {
   local name=$1 deadline=$((SECONDS + $2))
   shift 2
   until "$@" > /dev/null 2>&1; do
-    running "$name" || fail "$name ended: $(tail -n 3 "$dir/$name.log")"
+    kill -0 "$(cat "$dir/$name.pid")" 2>/dev/null || fail "$name ended: $(tail -n 3 "$dir/$name.log")"
     [ "$SECONDS" -lt "$deadline" ] || fail "$name is not ready in time, see $dir/$name.log"
     sleep 0.1
   done
