@@ -13,7 +13,10 @@ use hickory_proto::{
     rr::{Name, Record, RecordType},
 };
 
-use crate::server::routes::Routes;
+use crate::{
+    server::routes::Routes,
+    wire::{MAX_MESSAGE, MIN_UDP},
+};
 
 /// How a query came in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -90,6 +93,14 @@ impl Query {
     /// The client's UDP payload size as sent, 512 without EDNS.
     pub fn payload_size(&self) -> u16 {
         self.message.edns.as_ref().map_or(512, |edns| edns.max_payload())
+    }
+
+    /// Most octets of the reply: what the client can take over UDP (at least 512), 65,535 over TCP.
+    pub fn size_limit(&self) -> usize {
+        match self.origin.transport {
+            Transport::Udp => usize::from(self.payload_size()).max(MIN_UDP),
+            Transport::Tcp => MAX_MESSAGE,
+        }
     }
 
     /// The same query, asking for another name or type.

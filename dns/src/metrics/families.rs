@@ -152,7 +152,7 @@ impl Families {
 }
 
 /// A family out of its parts.
-pub(crate) fn family(
+fn family(
     name: &str,
     help: &str,
     kind: MetricType,
@@ -222,7 +222,7 @@ fn histogram<const N: usize>(
 }
 
 /// Names of response codes as miekg/dns, and so CoreDNS's `rcode` label, has them.
-pub(crate) fn rcode_label(code: usize) -> &'static str {
+pub fn rcode_label(code: usize) -> &'static str {
     const NAMES: [&str; RCODE_COUNT] = [
         "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
         "NXRRSET", "NOTAUTH", "NOTZONE", "DSOTYPENI", "12", "13", "14", "15", "BADVERS", "BADKEY",

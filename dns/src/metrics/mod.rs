@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use prometheus::{Registry, core::Collector};
 
 pub use counters::{Recorder, Series, SeriesId};
+pub use families::rcode_label;
 
 /// All metrics of one process. Shared by every server that a reload makes.
 pub struct Metrics {

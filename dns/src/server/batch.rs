@@ -168,6 +168,11 @@ impl Batch {
         self.replied < BATCH && self.used + want <= self.replies.len()
     }
 
+    /// The first `len` octets of what was written into [`Batch::reply_room`] and not kept yet.
+    pub fn written(&self, len: usize) -> &[u8] {
+        &self.replies[self.used..self.used + len]
+    }
+
     /// Keeps the `len` octets written into [`Batch::reply_room`] as the reply to query `index`. It
     /// goes to where that came from, from the address and interface that were asked.
     pub fn reply(&mut self, index: usize, len: usize) {

@@ -14,9 +14,9 @@ use hickory_proto::{
 use super::routes::{Block, Routes};
 use crate::{
     metrics::{Recorder, counters::Observation},
-    plugin::{Answer, Failure, FailureReason, Origin, Query, Transport, Upward, family},
+    plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
     wire::{
-        HEADER, MIN_UDP,
+        HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,
         query::{self, Shape},
         rcode, reply,
@@ -25,8 +25,6 @@ use crate::{
 
 /// EDNS option code of Extended DNS Errors (RFC 8914).
 const EDE: u16 = 15;
-/// Most octets of a message over TCP (RFC 1035 §4.2.2).
-const MAX_MESSAGE: u16 = u16::MAX;
 
 /// Answers one request. `None` where none is due.
 pub async fn answer(
@@ -47,7 +45,7 @@ pub async fn answer(
     };
     let upward = Upward { routes: Arc::clone(routes), depth: 0 };
     let query = Query { message: Arc::new(message), size: request.len(), origin, upward };
-    let limit = limit(&query);
+    let limit = query.size_limit();
     let question = &query.message.queries[0];
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
         return fit(&bad_version(&query, edns), limit);
@@ -67,7 +65,7 @@ pub async fn answer(
     let (answer, by_chain) = block.settle(&query, block.run(&query).await);
     let reply = finished(&query, answer);
     let bytes = fit(&reply, limit)?;
-    note(block, recorder, &query, &reply, bytes.len(), by_chain);
+    note(block, recorder, &query, &reply, &bytes, by_chain);
     Some(bytes)
 }
 
@@ -141,7 +139,7 @@ pub fn fit(reply: &Message, limit: usize) -> Option<Vec<u8>> {
         Record::from(&edns)
     });
     let opt_size = opt.as_ref().and_then(|opt| opt.to_bytes().ok()).map_or(0, |b| b.len());
-    let limit = limit.min(usize::from(MAX_MESSAGE));
+    let limit = limit.min(MAX_MESSAGE);
     encoder.set_max_size(limit.checked_sub(opt_size)? as u16);
     let place = encoder.place::<Header>().ok()?;
     encoder.emit_all(reply.queries.iter()).ok()?;
@@ -187,13 +185,6 @@ fn rejected(request: &[u8], code: u16) -> Vec<u8> {
     out
 }
 
-fn limit(query: &Query) -> usize {
-    match query.origin.transport {
-        Transport::Udp => usize::from(query.payload_size()).max(MIN_UDP),
-        Transport::Tcp => usize::from(MAX_MESSAGE),
-    }
-}
-
 fn nanos(query: &Query) -> u64 {
     query.origin.received.elapsed().as_nanos() as u64
 }
@@ -216,14 +207,14 @@ fn note(
     recorder: &Recorder,
     query: &Query,
     reply: &Message,
-    size: usize,
+    bytes: &[u8],
     by_chain: bool,
 ) {
     if let Some(series) = block.series {
-        let seen = observation(query, reply.metadata.response_code, size, by_chain);
+        let seen = observation(query, reply.metadata.response_code, bytes.len(), by_chain);
         recorder.touch(series).observe(&seen, nanos(query));
     }
     if let Some(log) = &block.log {
-        log.note_long(query, reply, size);
+        log.note_long(query, reply, bytes);
     }
 }

@@ -3,14 +3,23 @@
 use std::sync::Arc;
 
 use crate::{
-    plugins::{
-        cache::Cache,
-        hosts::Hosts,
-        kubernetes::wire::{self, Asked, Written},
-    },
+    plugins::kubernetes::wire::{self, Asked, Written},
     wire::name::FoldedName,
     zone::{Found, Table, lookup},
 };
+
+/// A plugin that comes before `kubernetes` and may answer some of its names.
+pub trait ClaimNames: Send + Sync {
+    /// Whether the plugin might answer this name: then the long way decides. Must not lock or
+    /// allocate.
+    fn may_answer(&self, name: &FoldedName) -> bool;
+}
+
+/// A plugin that can answer plain questions by itself on the short way.
+pub trait AnswerShort: Send + Sync {
+    /// Answers `asked` into `out`, or says that the long way has to.
+    fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Short;
+}
 
 /// How a block may be answered on the short way. Made only for blocks whose other plugins change
 /// nothing about these answers.
@@ -20,9 +29,9 @@ pub struct ShortPlan {
     /// Zones (folded wire form, labels) under which a missing cluster name is handed on.
     pub fallthrough: Vec<(Vec<u8>, usize)>,
     /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
-    pub hosts: Option<Arc<Hosts>>,
+    pub hosts: Option<Arc<dyn ClaimNames>>,
     /// `cache`, for names that the cluster does not own.
-    pub cache: Option<Arc<Cache>>,
+    pub cache: Option<Arc<dyn AnswerShort>>,
     /// Whether address sets start elsewhere with every reply (`loadbalance`).
     pub rotate: bool,
 }

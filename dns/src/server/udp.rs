@@ -125,7 +125,8 @@ impl Worker {
         }
         if let Some(log) = &block.log {
             let received = turn.received.unwrap_or_else(Instant::now);
-            log.note_short(batch.query(index), plain, &batch.peer(index), self.bound, written, received);
+            let reply = (batch.written(written.len), written);
+            log.note_short(batch.query(index), plain, &batch.peer(index), self.bound, reply, received);
         }
     }
 

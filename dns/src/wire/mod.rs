@@ -62,6 +62,9 @@ pub const HEADER: usize = 12;
 /// The least a UDP client must accept (RFC 1035 §2.3.4).
 pub const MIN_UDP: usize = 512;
 
+/// Most octets of a message over TCP (RFC 1035 §4.2.2).
+pub const MAX_MESSAGE: usize = u16::MAX as usize;
+
 /// Reads a big-endian 16-bit integer.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
