@@ -16,7 +16,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::{Registry, core::Collector};
+use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, core::Collector};
 
 pub use counters::{Recorder, Series, SeriesId};
 pub use families::rcode_label;
@@ -25,6 +25,11 @@ pub use families::rcode_label;
 pub struct Metrics {
     registry: Registry,
     queries: Arc<Queries>,
+    /// `coredns_plugin_enabled`.
+    pub plugin_enabled: IntGaugeVec,
+    /// `coredns_reload_failed_total`.
+    pub reload_failed: IntCounter,
+    reload_version: IntGaugeVec,
 }
 
 /// The per-query counters of all threads and the label sets they are kept under.
@@ -43,11 +48,47 @@ struct SeriesTable {
 }
 
 impl Metrics {
-    /// An empty registry with the per-query families in it.
-    pub fn new() -> Self {
-        let metrics = Metrics { registry: Registry::new(), queries: Arc::new(Queries::default()) };
+    /// A registry with the per-query families and those of the process in it. `version` is the
+    /// program's own.
+    pub fn new(version: &str) -> Self {
+        let metrics = Metrics {
+            registry: Registry::new(),
+            queries: Arc::new(Queries::default()),
+            plugin_enabled: gauges(
+                "coredns_plugin_enabled",
+                "A metric that indicates whether a plugin is enabled on per server and zone basis.",
+                &["server", "zone", "view", "name"],
+            ),
+            reload_failed: counter(
+                "coredns_reload_failed_total",
+                "Reloads that failed; the last good configuration served on.",
+            ),
+            reload_version: gauges(
+                "coredns_reload_version_info",
+                "SHA-512 of the configuration that is served.",
+                &["hash", "value"],
+            ),
+        };
+        let build = gauges(
+            "coredns_build_info",
+            "Always 1, with what the program was built from.",
+            &["version", "revision", "goversion"],
+        );
+        build.with_label_values(&[version, "", ""]).set(1);
         metrics.register(Box::new(families::QueryFamilies::new(Arc::clone(&metrics.queries))));
+        metrics.register(Box::new(metrics.plugin_enabled.clone()));
+        metrics.register(Box::new(metrics.reload_failed.clone()));
+        metrics.register(Box::new(metrics.reload_version.clone()));
+        metrics.register(Box::new(build));
         metrics
+    }
+
+    /// Notes the digest of the configuration that is served now, if the `reload` plugin shows it.
+    pub fn configured(&self, digest: &str, reloads: bool) {
+        self.reload_version.reset();
+        if reloads {
+            self.reload_version.with_label_values(&["sha512", digest]).set(1);
+        }
     }
 
     /// Adds a collector. A second one of the same families is ignored: a reload registers again.
@@ -75,10 +116,14 @@ impl Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics::new()
-    }
+/// A counter without labels. Names and help texts are constants of this crate.
+pub(crate) fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::new(name, help).expect("a valid metric name")
+}
+
+/// Gauges by label.
+pub(crate) fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    IntGaugeVec::new(Opts::new(name, help), labels).expect("valid metric and label names")
 }
 
 /// Most label sets that are counted apart; the rest is counted together with the first one. Label

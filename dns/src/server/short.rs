@@ -23,6 +23,7 @@ pub trait AnswerShort: Send + Sync {
 
 /// How a block may be answered on the short way. Made only for blocks whose other plugins change
 /// nothing about these answers.
+#[derive(Clone, Default)]
 pub struct ShortPlan {
     /// The `kubernetes` plugin's table, if the block has one.
     pub table: Option<Table>,

@@ -43,8 +43,12 @@ pub enum ZoneKind {
 impl Zone {
     /// A zone from its name in presentation form. `None` if that is no domain name.
     pub fn new(text: &str, kind: ZoneKind) -> Option<Self> {
-        let wire = name::from_text(text)?;
-        Some(Zone { labels: name::count_labels(&wire), wire, kind })
+        Some(Zone::of(name::from_text(text)?, kind))
+    }
+
+    /// A zone from its name in folded wire form.
+    pub fn of(wire: Vec<u8>, kind: ZoneKind) -> Self {
+        Zone { labels: name::count_labels(&wire), wire, kind }
     }
 }
 
