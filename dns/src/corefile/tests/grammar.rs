@@ -28,7 +28,13 @@ fn every_corefile_of_the_grammar_table_is_accepted_or_refused_as_it_says() {
         failures.extend(judge(name, &load(text, machine), &want));
     }
     assert!(cases.len() >= 60, "{}", cases.len());
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -60,7 +66,9 @@ fn plugins_that_are_unknown_or_not_there_yet_are_told_apart() {
 #[test]
 fn imports_and_the_corefile_make_the_digest() {
     let text = "import blocks\n";
-    let read = |blocks: &str| load(text, Memory::default().file("blocks", blocks)).expect("both are right");
+    let read = |blocks: &str| {
+        load(text, Memory::default().file("blocks", blocks)).expect("both are right")
+    };
     let (one, other) = (read(". {\nwhoami\n}\n"), read(". {\nwhoami\n}\n# more\n"));
     assert_eq!(one.digest.len(), 128);
     assert_ne!(one.digest, other.digest);
@@ -71,15 +79,19 @@ fn imports_and_the_corefile_make_the_digest() {
 
 #[test]
 fn files_of_a_pattern_are_read_in_the_order_of_their_names() {
-    let machine = Memory::default().file("conf/b.conf", "b {\nwhoami\n}\n").file("conf/a.conf", "a {\nwhoami\n}\n");
+    let machine = Memory::default()
+        .file("conf/b.conf", "b {\nwhoami\n}\n")
+        .file("conf/a.conf", "a {\nwhoami\n}\n");
     let checked = load("import conf/*.conf\n", machine).expect("both are right");
-    let zones: Vec<_> = checked.servers.iter().map(|server| server.addresses[0].zones[0].to_string()).collect();
+    let zones: Vec<_> =
+        checked.servers.iter().map(|server| server.addresses[0].zones[0].to_string()).collect();
     assert_eq!(zones, ["a.", "b."]);
 }
 
 #[test]
 fn a_pattern_without_files_is_a_warning() {
-    let checked = load("import none/*.conf\n. {\nwhoami\n}\n", Memory::default()).expect("it is only a warning");
+    let checked = load("import none/*.conf\n. {\nwhoami\n}\n", Memory::default())
+        .expect("it is only a warning");
     let warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["no file matches `none/*.conf`"]);
 }
@@ -102,7 +114,8 @@ fn from(plugin: &PluginConfig) -> Option<&str> {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let text = ". {\ncahce\nkubernetes cluster.local {\nttl 9999\npodz verified\n}\nwhoami }\n.:99999 {\n";
+    let text =
+        ". {\ncahce\nkubernetes cluster.local {\nttl 9999\npodz verified\n}\nwhoami }\n.:99999 {\n";
     let mistakes = load(text, Memory::default()).expect_err("it is full of mistakes");
     let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.place().1).collect();
     assert_eq!(lines, [2, 4, 5, 7, 8, 8]);
@@ -110,7 +123,8 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn no_more_than_fifty_mistakes_are_told() {
-    let mistakes = load(&format!(". {{\n{}}}\n", "nonsense\n".repeat(5000)), Memory::default()).expect_err("nonsense");
+    let mistakes = load(&format!(". {{\n{}}}\n", "nonsense\n".repeat(5000)), Memory::default())
+        .expect_err("nonsense");
     assert_eq!(mistakes.iter().count(), 50);
     assert!(mistakes.to_string().starts_with("Corefile has 5000 mistakes"));
 }

@@ -218,16 +218,20 @@ fn stale(line: &Line, cx: &mut Checker<'_>) -> Option<Stale> {
     if let Some(token) = args.next() {
         stale.up_to = cx.duration(token, "how long stale entries are served")?;
     }
-    if let Some(token) = args.next() {
-        if cx.choice(&lower(token), "a way to refresh", &[("immediate", false), ("verify", true)])? {
-            let timeout = match args.next() {
-                Some(token) => {
-                    Some(cx.duration(token, "the timeout")?).filter(|timeout| !timeout.is_zero())
-                }
-                None => None,
-            };
-            stale.refresh = Refresh::Verify(timeout);
-        }
+    if let Some(token) = args.next()
+        && cx.choice(
+            &lower(token),
+            "a way to refresh",
+            &[("immediate", false), ("verify", true)],
+        )?
+    {
+        let timeout = match args.next() {
+            Some(token) => {
+                Some(cx.duration(token, "the timeout")?).filter(|timeout| !timeout.is_zero())
+            }
+            None => None,
+        };
+        stale.refresh = Refresh::Verify(timeout);
     }
     if let Some(token) = args.next() {
         stale.ttl = whole_seconds(token, cx)?;
