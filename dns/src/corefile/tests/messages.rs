@@ -4,7 +4,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::cases::load;
 use crate::corefile::check::Environment;
-use crate::corefile::mistake::Report;
+use crate::corefile::mistake::{Mistake, Report};
 use crate::corefile::source::Memory;
 use crate::corefile::{load as load_path, mistake::Mistakes};
 
@@ -51,7 +51,7 @@ fn a_log_line_has_place_message_and_remedy() {
 fn a_mistake_in_an_imported_file_shows_that_file() {
     let machine = Memory::default().file("conf/zones", "b {\n\twhoamy\n}\n");
     let mistakes = load("import conf/zones\n", machine).expect_err("there is no such plugin");
-    let places: Vec<_> = mistakes.iter().map(|mistake| mistake.place()).collect();
+    let places: Vec<_> = mistakes.iter().map(Mistake::place).collect();
     assert_eq!(places, [("conf/zones", 2, 2)]);
 }
 

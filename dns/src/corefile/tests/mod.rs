@@ -6,5 +6,6 @@ mod grammar;
 mod messages;
 mod published;
 mod settings;
+mod settings_beside;
 mod soup;
 mod values;
