@@ -17,7 +17,7 @@ mod parser;
 pub mod source;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod tree;
 pub mod values;
 mod variables;

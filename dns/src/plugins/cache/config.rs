@@ -125,7 +125,7 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
                 }
                 policy = Some(property);
                 if let Some(token) = cx.one(property, "one argument, prefer_positive") {
-                    cx.choice(token, "a policy", &[("prefer_positive", ())]);
+                    cx.choice(&lower(token), "a policy", &[("prefer_positive", ())]);
                 }
             }
             "servfail" => config.servfail = servfail(property, cx).unwrap_or(config.servfail),
@@ -218,17 +218,20 @@ fn stale(line: &Line, cx: &mut Checker<'_>) -> Option<Stale> {
     if let Some(token) = args.next() {
         stale.up_to = cx.duration(token, "how long stale entries are served")?;
     }
-    if let Some(token) = args.next() {
-        let mode = Token { text: token.text.to_lowercase().into(), ..token.clone() };
-        if cx.choice(&mode, "a way to refresh", &[("immediate", false), ("verify", true)])? {
-            let timeout = match args.next() {
-                Some(token) => {
-                    Some(cx.duration(token, "the timeout")?).filter(|timeout| !timeout.is_zero())
-                }
-                None => None,
-            };
-            stale.refresh = Refresh::Verify(timeout);
-        }
+    if let Some(token) = args.next()
+        && cx.choice(
+            &lower(token),
+            "a way to refresh",
+            &[("immediate", false), ("verify", true)],
+        )?
+    {
+        let timeout = match args.next() {
+            Some(token) => {
+                Some(cx.duration(token, "the timeout")?).filter(|timeout| !timeout.is_zero())
+            }
+            None => None,
+        };
+        stale.refresh = Refresh::Verify(timeout);
     }
     if let Some(token) = args.next() {
         stale.ttl = whole_seconds(token, cx)?;
@@ -248,6 +251,11 @@ fn stale(line: &Line, cx: &mut Checker<'_>) -> Option<Stale> {
         cx.mistake(surplus.span, cause);
     }
     Some(stale)
+}
+
+/// The words of `serve_stale` may be in capitals.
+fn lower(token: &Token) -> Token {
+    Token { text: token.text.to_lowercase().into(), ..token.clone() }
 }
 
 fn whole_seconds(token: &Token, cx: &mut Checker<'_>) -> Option<u32> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rcode;
 use super::upstream::{self, Transport, Upstream};
 use crate::corefile::cause::Cause;
 use crate::corefile::checker::Checker;
@@ -263,10 +264,10 @@ fn set(config: &mut Config, line: &Line, cx: &mut Checker<'_>) {
             let most = number.and_then(|token| cx.integer(token, "max_concurrent", 0..=u32::MAX));
             config.max_concurrent = most.filter(|&most| most > 0);
         }
-        "next" => config.next.extend(rcodes(line, cx)),
+        "next" => config.next.extend(rcode::parse(line, cx)),
         "next_on_nodata" => config.next_on_nodata |= cx.none(line),
         "failover" => {
-            let codes = rcodes(line, cx);
+            let codes = rcode::parse(line, cx);
             if codes.contains(&0) {
                 cx.mistake(
                     line.span(),
@@ -374,41 +375,6 @@ fn set_health(health: &mut Health, line: &Line, cx: &mut Checker<'_>) {
         _ => health.fail_fast |= cx.none(line),
     }
 }
-
-fn rcodes(line: &Line, cx: &mut Checker<'_>) -> Vec<u16> {
-    let tokens = cx.some(line, "one or more response codes").unwrap_or_default();
-    let code = |token: &Token| {
-        let name = token.text.to_ascii_uppercase();
-        let upper = Token { text: name.into(), ..token.clone() };
-        cx.choice(&upper, "a response code", &RCODES)
-    };
-    tokens.iter().filter_map(code).collect()
-}
-
-/// Response codes by the names that CoreDNS knows them by.
-const RCODES: [(&str, u16); 21] = [
-    ("NOERROR", 0),
-    ("FORMERR", 1),
-    ("SERVFAIL", 2),
-    ("NXDOMAIN", 3),
-    ("NOTIMP", 4),
-    ("NOTIMPL", 4),
-    ("REFUSED", 5),
-    ("YXDOMAIN", 6),
-    ("YXRRSET", 7),
-    ("NXRRSET", 8),
-    ("NOTAUTH", 9),
-    ("NOTZONE", 10),
-    ("DSOTYPENI", 11),
-    ("BADSIG", 16),
-    ("BADKEY", 17),
-    ("BADTIME", 18),
-    ("BADMODE", 19),
-    ("BADNAME", 20),
-    ("BADALG", 21),
-    ("BADTRUNC", 22),
-    ("BADCOOKIE", 23),
-];
 
 /// `IP` or `IP:PORT`.
 fn resolver(token: &Token, cx: &mut Checker<'_>) -> Option<SocketAddr> {

@@ -54,9 +54,6 @@ pub enum SelectorError {
     /// `!=`, `<` or `>`, which label selectors of objects do not have.
     #[error("there is no operator `{0}`")]
     Operator(&'static str),
-    /// `in ()`.
-    #[error("the set of values is empty")]
-    NoValues,
     /// Not a label's key.
     #[error("`{0}` is no label key")]
     Key(String),
@@ -195,14 +192,11 @@ fn operator(words: &mut Peekable<IntoIter<Word<'_>>>) -> Result<Operator, Select
     }
 }
 
-/// `(a, b)`; between two commas, and next to a bracket after one, stands the empty value.
+/// `(a, b)`; where no value stands, the empty one does: `()`, `(,a)`.
 fn values(words: &mut Peekable<IntoIter<Word<'_>>>) -> Result<Vec<Box<str>>, SelectorError> {
     match words.next() {
         Some(Word::Symbol("(")) => {}
         other => return Err(unexpected(other.as_ref(), "`(`")),
-    }
-    if words.next_if_eq(&Word::Symbol(")")).is_some() {
-        return Err(SelectorError::NoValues);
     }
     let mut values: Vec<Box<str>> = Vec::new();
     loop {

@@ -104,3 +104,6 @@ pub(crate) fn address(record: &Record) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,3 +170,6 @@ fn own_buffer() -> usize {
     }
     OWN.with(|own| *own)
 }
+
+#[cfg(test)]
+mod tests;

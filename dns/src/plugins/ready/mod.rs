@@ -83,3 +83,6 @@ impl Readiness {
         Ok(remarks)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,6 @@ pub fn report(outcome: Result<bool, StartError>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

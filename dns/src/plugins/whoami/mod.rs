@@ -35,3 +35,6 @@ fn answer(query: &Query) -> Answer {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Tables of Corefiles in text files, each row accepted or refused.
+//!
+//! In a plugin's `cases.txt`, a line `in: CONTEXT` says which block the rows below stand in: `.` for the server
+//! block itself, else a directive. A row is `+ LINE` (accepted) or `- LINE -> TEXT` (refused, with TEXT in the
+//! message or its help); ` ; ` stands for a line's end. `-!` is refused though CoreDNS accepts it, `+!` is
+//! accepted though CoreDNS refuses it: those are the differences that people are told about. `+~` is accepted
+//! while CoreDNS would open files or wait for long, so that it cannot be asked about the row alone.
+//!
+//! In `grammar.txt` a case is a whole Corefile below `=== + NAME` or `=== - NAME -> TEXT`, perhaps with
+//! `--- file PATH` and `--- env NAME=VALUE` parts.
+
+use crate::corefile::check::{Checked, Environment};
+use crate::corefile::load_text;
+use crate::corefile::mistake::Mistakes;
+use crate::corefile::source::Memory;
+
+/// What should become of a case.
+pub(crate) enum Want<'a> {
+    Accepted,
+    Refused(&'a str),
+}
+
+/// Reads `text` as the Corefile of a machine that has a resolv.conf.
+pub(crate) fn load(text: &str, machine: Memory) -> Result<Checked, Mistakes> {
+    let machine = machine
+        .file(
+            "/etc/resolv.conf",
+            "search example.org\nnameserver 10.0.0.10\nnameserver 2001:db8::53\n",
+        )
+        .file("/etc/none.conf", "# nameserver 10.0.0.10\n");
+    load_text("Corefile", text.to_owned(), &Environment { reader: &machine, default_port: 53 })
+}
+
+/// Reads `text`, which must have no mistakes.
+pub(crate) fn good(text: &str) -> Checked {
+    load(text, Memory::default()).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"))
+}
+
+/// Checks every row of a plugin's table and that there are enough of them.
+pub(crate) fn check_plugin(table: &str) {
+    let mut context = ".";
+    let mut failures = Vec::new();
+    let mut rows = 0;
+    for row in table.lines().filter(|row| !row.is_empty() && !row.starts_with('#')) {
+        if let Some(found) = row.strip_prefix("in: ") {
+            context = found;
+            continue;
+        }
+        let (line, want) = parse_row(row);
+        let line = line.replace(" ; ", "\n");
+        let text = match context {
+            "." => format!(". {{\n{line}\n}}\n"),
+            _ => {
+                let open = if context.contains(" {") { "" } else { " {" };
+                format!(". {{\n{}{open}\n{line}\n}}\n}}\n", context.replace(" ; ", "\n"))
+            }
+        };
+        failures.extend(judge(row, &load(&text, Memory::default()), &want));
+        rows += 1;
+    }
+    assert!(rows > 0, "the table is empty");
+    assert!(failures.is_empty(), "{} of {rows} rows:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Why a case went wrong, if it did.
+pub(crate) fn judge(
+    name: &str,
+    got: &Result<Checked, Mistakes>,
+    want: &Want<'_>,
+) -> Option<String> {
+    match (got, want) {
+        (Ok(_), Want::Accepted) => None,
+        (Err(mistakes), Want::Refused(text)) if mistakes.to_string().contains(text) => None,
+        (Ok(_), Want::Refused(_)) => Some(format!("{name}\n    accepted")),
+        (Err(mistakes), _) => {
+            Some(format!("{name}\n    {}", mistakes.to_string().replace('\n', "\n    ")))
+        }
+    }
+}
+
+/// Sign, text and expected message of a row.
+pub(crate) fn parse_row(row: &str) -> (&str, Want<'_>) {
+    let (sign, rest) = row.split_once(' ').unwrap_or_else(|| panic!("no row: {row}"));
+    match sign.trim_end_matches(['!', '~']) {
+        "+" => (rest, Want::Accepted),
+        "-" => {
+            let (line, message) =
+                rest.rsplit_once(" -> ").unwrap_or_else(|| panic!("no message: {row}"));
+            (line, Want::Refused(message))
+        }
+        _ => panic!("no row: {row}"),
+    }
+}
