@@ -86,6 +86,3 @@ fn emit(level: Level, text: &str) {
         Level::Error => tracing::error!(target: "plugin/errors", "{text}"),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -104,6 +104,3 @@ pub(crate) fn address(record: &Record) -> Option<IpAddr> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -170,6 +170,3 @@ fn own_buffer() -> usize {
     }
     OWN.with(|own| *own)
 }
-
-#[cfg(test)]
-mod tests;

@@ -83,6 +83,3 @@ impl Readiness {
         Ok(remarks)
     }
 }
-
-#[cfg(test)]
-mod tests;

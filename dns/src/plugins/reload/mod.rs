@@ -52,6 +52,3 @@ pub fn report(outcome: Result<bool, StartError>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

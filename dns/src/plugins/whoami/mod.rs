@@ -35,6 +35,3 @@ fn answer(query: &Query) -> Answer {
     }
     answer
 }
-
-#[cfg(test)]
-mod tests;
