@@ -1,2 +1,34 @@
-//! daymark
-fn main() {}
+//! `daymark`: Kubernetes service networking in one binary. This file only finds the verb.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod check;
+mod clusters;
+mod default_corefile;
+mod dns;
+mod logging;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::arguments::{Arguments, CheckWhat, Verb};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(arguments::normalized(std::env::args_os()));
+    match arguments.verb {
+        Verb::Dns(options) => dns::run(*options),
+        Verb::Check { what: CheckWhat::Corefile(options) } => check::corefile(&options),
+        Verb::Version => {
+            println!("{}", arguments::version());
+            ExitCode::SUCCESS
+        }
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "daymark", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The command line: verbs and flags, and CoreDNS's own way of writing them.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Kubernetes service networking: cluster DNS today.
+#[derive(Debug, Parser)]
+#[command(name = "daymark", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Serve DNS: the kube-dns Deployment's job, from the Corefile it already has.
+    #[command(after_help = DNS_EXAMPLES)]
+    Dns(Box<DnsOptions>),
+    /// Check something before it is used.
+    Check {
+        /// What to check.
+        #[command(subcommand)]
+        what: CheckWhat,
+    },
+    /// Print the version.
+    Version,
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+const DNS_EXAMPLES: &str = "\
+Examples:
+  daymark dns --manifests examples/shop --port 1053     serve a folder of manifests on a laptop
+  daymark dns --conf /etc/coredns/Corefile              run a Corefile, as the Deployment does
+  daymark dns --conf Corefile --manifests ./objects     a Corefile, with objects from a folder
+  coredns -conf Corefile -dns.port 1053                 the same flags as CoreDNS, if called so";
+
+/// Flags of `daymark dns`. CoreDNS's spellings with one dash are understood as well.
+#[derive(Debug, Args)]
+pub(crate) struct DnsOptions {
+    /// The Corefile [default: ./Corefile if it is there, else kubeadm's].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) conf: Option<PathBuf>,
+    /// Port for server blocks that name none.
+    #[arg(long, short = 'p', visible_alias = "dns.port", value_name = "PORT", default_value_t = 53)]
+    pub(crate) port: u16,
+    /// Take the cluster's objects from this folder (or file) of manifests, not from an API server.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Write the process id to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pidfile: Option<PathBuf>,
+    /// Print the plugins in the order in which they see a query, and exit.
+    #[arg(long)]
+    pub(crate) plugins: bool,
+    /// Print the version, and exit.
+    #[arg(long = "version")]
+    pub(crate) print_version: bool,
+    /// Leave out the lines at start that say what is served.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// End the process when the `loop` plugin finds a forwarding loop, as CoreDNS does.
+    #[arg(long)]
+    pub(crate) loop_exit: bool,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "DAYMARK_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// `[INFO] …`, as CoreDNS writes them.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What can be checked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckWhat {
+    /// A Corefile: all mistakes at once, each with its place and the remedy.
+    Corefile(CorefileOptions),
+}
+
+/// Flags of `daymark check corefile`.
+#[derive(Debug, Args)]
+pub(crate) struct CorefileOptions {
+    /// The Corefile.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Port for server blocks that name none.
+    #[arg(long, short = 'p', default_value_t = 53)]
+    pub(crate) port: u16,
+}
+
+/// What `--version` prints.
+pub(crate) fn version() -> String {
+    format!("daymark {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// CoreDNS's flags, which it writes with one dash (two work as well).
+const COREDNS_FLAGS: [&str; 6] = ["conf", "dns.port", "pidfile", "plugins", "version", "quiet"];
+
+/// The command line in clap's spelling: CoreDNS's single-dash flags get their second dash, and a
+/// program called `coredns` means `daymark dns`.
+pub(crate) fn normalized(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_else(|| "daymark".into());
+    let called_coredns = PathBuf::from(&program).file_stem().is_some_and(|stem| stem == "coredns");
+    let mut normalized = vec![program];
+    if called_coredns {
+        normalized.push("dns".into());
+    }
+    let mut rest = arguments.peekable();
+    // Flags before any verb are CoreDNS's: its images have no verb.
+    if !called_coredns && rest.peek().is_some_and(is_coredns_flag) {
+        normalized.push("dns".into());
+    }
+    normalized.extend(rest.map(|argument| match is_coredns_flag(&argument) {
+        true => [OsString::from("-"), argument].concat_os(),
+        false => argument,
+    }));
+    normalized
+}
+
+fn is_coredns_flag(argument: &OsString) -> bool {
+    let Some(text) = argument.to_str().and_then(|text| text.strip_prefix('-')) else { return false };
+    let name = text.split('=').next().unwrap_or_default();
+    COREDNS_FLAGS.contains(&name)
+}
+
+trait ConcatOs {
+    fn concat_os(self) -> OsString;
+}
+
+impl ConcatOs for [OsString; 2] {
+    fn concat_os(self) -> OsString {
+        let [mut first, second] = self;
+        first.push(second);
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Verb {
+        let words = line.split(' ').map(OsString::from);
+        Arguments::try_parse_from(normalized(words)).expect(line).verb
+    }
+
+    #[test]
+    fn coredns_command_lines_are_understood() {
+        for line in [
+            "coredns -conf /etc/coredns/Corefile -dns.port=1053",
+            "/coredns -conf=/etc/coredns/Corefile -p 1053",
+            "daymark -conf /etc/coredns/Corefile -dns.port 1053",
+            "daymark dns --conf /etc/coredns/Corefile --port 1053",
+        ] {
+            let Verb::Dns(options) = parsed(line) else { panic!("{line}: not dns") };
+            assert_eq!(options.conf.as_deref(), Some("/etc/coredns/Corefile".as_ref()), "{line}");
+            assert_eq!(options.port, 1053, "{line}");
+        }
+        let Verb::Dns(options) = parsed("coredns -quiet -plugins -pidfile /run/x") else {
+            panic!("not dns")
+        };
+        assert!(options.quiet && options.plugins && options.pidfile.is_some());
+    }
+
+    #[test]
+    fn other_verbs_are_left_alone() {
+        assert!(matches!(parsed("daymark version"), Verb::Version));
+        assert!(matches!(parsed("daymark check corefile x"), Verb::Check { .. }));
+    }
+}

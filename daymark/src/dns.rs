@@ -1,0 +1,145 @@
+//! `daymark dns`: the server's process around `daymark-dns`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use daymark_dns::{
+    corefile::{mistake::Report, source::Disk},
+    metrics::Metrics,
+    plugins::{REGISTRY, Support, reload},
+    server::{Options, Origin, Server, StartError},
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    arguments::{DnsOptions, version},
+    clusters::Clusters,
+    default_corefile, logging,
+};
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(options: DnsOptions) -> ExitCode {
+    if options.print_version {
+        println!("{}", version());
+        return ExitCode::SUCCESS;
+    }
+    if options.plugins {
+        for entry in REGISTRY.iter().filter(|entry| matches!(entry.support, Support::Ready { .. })) {
+            println!("dns.{}", entry.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    logging::start(options.log_format);
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: DnsOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("daymark")
+        .build()
+        .context("starting the runtime")?;
+    let _pidfile = options.pidfile.as_deref().map(PidFile::write).transpose()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let server = match Server::start(server_options(&options)).await {
+            Ok(server) => server,
+            Err(StartError::Corefile(mistakes)) => {
+                return Err(anyhow::anyhow!("{:?}", miette::Report::new(Report::from(mistakes))));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !options.quiet {
+            for address in server.addresses().await {
+                println!("dns://{address}");
+            }
+            println!("{}", version());
+        }
+        signals.obey(&server).await;
+        Ok(())
+    })
+}
+
+fn server_options(options: &DnsOptions) -> Options {
+    let origin = match &options.conf {
+        Some(path) => Origin::File(path.clone()),
+        None if Path::new("Corefile").exists() => Origin::File(PathBuf::from("Corefile")),
+        None => Origin::Text {
+            name: "the default Corefile".to_owned(),
+            text: default_corefile::text(options.manifests.is_some()),
+        },
+    };
+    Options {
+        origin,
+        reader: Arc::new(Disk),
+        default_port: options.port,
+        source: Arc::new(Clusters::new(options.manifests.clone())),
+        metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// The signals that CoreDNS understands.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("waiting for signals");
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            quit: on(SignalKind::quit())?,
+            reload: on(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// SIGUSR1 reloads; SIGTERM and SIGINT stop after lameduck, a second one or SIGQUIT at once.
+    async fn obey(&mut self, server: &Arc<Server>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.quit.recv() => return,
+                _ = self.reload.recv() => reload::report(server.reload(true).await),
+            }
+        }
+        tokio::select! {
+            () = server.stop() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
+}
+
+/// A file with the process id, removed at the end.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> anyhow::Result<Self> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("writing the process id to {}", path.display()))?;
+        Ok(PidFile(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Another process may have taken the file over or away; either is fine at the end.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

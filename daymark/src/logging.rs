@@ -1,0 +1,69 @@
+//! Log lines: CoreDNS's form for people who know it, JSON on request.
+
+use std::fmt;
+
+use tracing::{Event, Level, Subscriber, field::Field};
+use tracing_subscriber::{
+    EnvFilter,
+    field::Visit,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::arguments::LogFormat;
+
+/// Starts logging to standard output. `RUST_LOG` chooses what; `info` without it.
+pub(crate) fn start(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    match format {
+        LogFormat::Text => builder.event_format(CoreDnsLines).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// `[LEVEL] plugin/x: message key=value`, as CoreDNS writes it.
+struct CoreDnsLines;
+
+impl<S, N> FormatEvent<S, N> for CoreDnsLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "ERROR",
+            Level::WARN => "WARNING",
+            Level::INFO => "INFO",
+            Level::DEBUG | Level::TRACE => "DEBUG",
+        };
+        write!(writer, "[{level}] ")?;
+        let target = event.metadata().target();
+        if target.starts_with("plugin/") {
+            write!(writer, "{target}: ")?;
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        writeln!(writer, "{}{}", line.message, line.fields)
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.fields.push_str(&format!(" {name}={value:?}")),
+        }
+    }
+}
