@@ -1,4 +1,9 @@
-//! dns
+//! A CoreDNS-compatible DNS server for Kubernetes.
 
 pub mod corefile;
+pub mod metrics;
+pub mod plugin;
 pub mod plugins;
+pub mod server;
+pub mod wire;
+pub mod zone;

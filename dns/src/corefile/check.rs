@@ -47,6 +47,14 @@ pub struct ServerConfig {
     pub span: Span,
 }
 
+impl Checked {
+    /// Whether any block has the `reload` plugin.
+    pub fn has_reload(&self) -> bool {
+        let mut plugins = self.servers.iter().flat_map(|server| &server.plugins);
+        plugins.any(|plugin| matches!(plugin, PluginConfig::Reload(_)))
+    }
+}
+
 impl ServerConfig {
     /// Scheme, zone and port of everything that the block serves.
     pub fn served(&self, default_port: u16) -> impl Iterator<Item = (Scheme, &Domain, u16)> {

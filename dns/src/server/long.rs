@@ -1,0 +1,220 @@
+//! The long way: a message object through a block's plugin chain, and the reply fitted to the client.
+
+use std::sync::Arc;
+
+use hickory_proto::{
+    op::{Edns, Header, HeaderCounts, Message, ResponseCode},
+    rr::{
+        DNSClass, Name, Record,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
+    serialize::binary::{BinEncodable, BinEncoder},
+};
+
+use super::routes::{Block, Routes};
+use crate::{
+    metrics::{Recorder, counters::Observation},
+    plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
+    wire::{
+        HEADER, MAX_MESSAGE, MIN_UDP,
+        name::FoldedName,
+        query::{self, Shape},
+        rcode, reply,
+    },
+};
+
+/// EDNS option code of Extended DNS Errors (RFC 8914).
+const EDE: u16 = 15;
+
+/// Answers one request. `None` where none is due.
+pub async fn answer(
+    routes: &Arc<Routes>,
+    recorder: &Recorder,
+    request: &[u8],
+    origin: Origin,
+) -> Option<Vec<u8>> {
+    let mut name = FoldedName::default();
+    match query::read(request, &mut name) {
+        Shape::Ignore => return None,
+        Shape::Reject(code) => return Some(rejected(request, code)),
+        Shape::Plain(_) | Shape::Odd => {}
+    }
+    let message = match Message::from_vec(request) {
+        Ok(message) if message.queries.len() == 1 => message,
+        _ => return Some(rejected(request, rcode::FORMERR)),
+    };
+    let upward = Upward { routes: Arc::clone(routes), depth: 0 };
+    let query = Query { message: Arc::new(message), size: request.len(), origin, upward };
+    let limit = query.size_limit();
+    let question = &query.message.queries[0];
+    if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
+        return fit(&bad_version(&query, edns), limit);
+    }
+    let in_class = question.query_class == DNSClass::IN;
+    let block = match fold(query.name(), &mut name) {
+        Some(()) if in_class => routes.find(&name, query.rtype().into()),
+        _ => None,
+    };
+    let Some(block) = block else {
+        let reply = finished(&query, Answer::with_code(&query, ResponseCode::Refused));
+        let bytes = fit(&reply, limit)?;
+        let seen = observation(&query, reply.metadata.response_code, bytes.len(), false);
+        recorder.touch(routes.dropped).observe(&seen, nanos(&query));
+        return Some(bytes);
+    };
+    let (answer, by_chain) = block.settle(&query, block.run(&query).await);
+    let reply = finished(&query, answer);
+    let bytes = fit(&reply, limit)?;
+    note(block, recorder, &query, &reply, &bytes, by_chain);
+    Some(bytes)
+}
+
+/// Reads a message name into `folded`. `None` never happens for names off the wire.
+pub fn fold(name: &Name, folded: &mut FoldedName) -> Option<()> {
+    let mut wire = Vec::with_capacity(name.len() + 1);
+    for label in name {
+        wire.push(label.len() as u8);
+        wire.extend(label);
+    }
+    wire.push(0);
+    folded.read(&wire, 0).map(|_| ())
+}
+
+/// The reply for a failure: its code, and an Extended DNS Error where it has one.
+pub fn failed(query: &Query, failure: &Failure) -> Answer {
+    let mut answer = Answer::with_code(query, failure.code);
+    if let FailureReason::Upstream { to, what, ede } = &failure.reason {
+        add_extended_error(&mut answer.message, *ede, &format!("{to}: {what}"));
+    }
+    answer
+}
+
+/// Adds an Extended DNS Error (RFC 8914); it leaves only if the client sent an OPT.
+pub fn add_extended_error(message: &mut Message, code: u16, text: &str) {
+    let mut data = code.to_be_bytes().to_vec();
+    data.extend(text.as_bytes().iter().take(200));
+    let edns = message.edns.get_or_insert_with(Edns::new);
+    edns.options_mut().insert(EdnsOption::Unknown(EDE, data));
+}
+
+/// Sets what every reply has: id and question of the query, and an OPT exactly if it had one.
+///
+/// Of the options only those that a plugin put into the answer are kept: CoreDNS echoes none of the
+/// client's that no plugin registered.
+fn finished(query: &Query, answer: Answer) -> Message {
+    let mut reply = answer.message;
+    let request = &query.message;
+    reply.metadata.id = request.metadata.id;
+    reply.queries = request.queries.clone();
+    let own = reply.edns.take();
+    reply.edns = request.edns.as_ref().map(|asked| {
+        let mut edns = Edns::new();
+        edns.set_max_payload(asked.max_payload());
+        edns.set_dnssec_ok(asked.flags().dnssec_ok);
+        if let Some(error) = own.as_ref().and_then(|own| own.option(EdnsCode::Unknown(EDE))) {
+            edns.options_mut().insert(error.clone());
+        }
+        edns
+    });
+    reply
+}
+
+fn bad_version(query: &Query, asked: &Edns) -> Message {
+    let mut reply = Answer::with_code(query, ResponseCode::BADVERS).message;
+    let mut edns = Edns::new();
+    edns.set_max_payload(asked.max_payload());
+    reply.edns = Some(edns);
+    reply
+}
+
+/// Encodes `reply` in at most `limit` octets: first records of the additional section go, silently;
+/// then those of the authority and answer sections, which sets TC (RFC 2181 §9). `None` only if not
+/// even the question fits.
+pub fn fit(reply: &Message, limit: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(MIN_UDP);
+    let mut encoder = BinEncoder::new(&mut bytes);
+    let opt = reply.edns.as_ref().map(|edns| {
+        let mut edns = edns.clone();
+        edns.set_rcode_high(reply.metadata.response_code.high());
+        Record::from(&edns)
+    });
+    let opt_size = opt.as_ref().and_then(|opt| opt.to_bytes().ok()).map_or(0, |b| b.len());
+    let limit = limit.min(MAX_MESSAGE);
+    encoder.set_max_size(limit.checked_sub(opt_size)? as u16);
+    let place = encoder.place::<Header>().ok()?;
+    encoder.emit_all(reply.queries.iter()).ok()?;
+    let (answers, answers_cut) = emit(&mut encoder, &reply.answers);
+    let (authorities, authorities_cut) = match answers_cut {
+        true => (0, false),
+        false => emit(&mut encoder, &reply.authorities),
+    };
+    let cut = answers_cut || authorities_cut;
+    let (mut additionals, _) = if cut { (0, false) } else { emit(&mut encoder, &reply.additionals) };
+    if let Some(opt) = opt {
+        encoder.set_max_size(limit as u16);
+        opt.emit(&mut encoder).ok()?;
+        additionals += 1;
+    }
+    let mut metadata = reply.metadata;
+    metadata.truncation |= cut;
+    let queries = reply.queries.len() as u16;
+    let counts = HeaderCounts { queries, answers, authorities, additionals };
+    place.replace(&mut encoder, Header { metadata, counts }).ok()?;
+    Some(bytes)
+}
+
+/// Emits as many records as fit; tells how many, and whether some did not.
+fn emit(encoder: &mut BinEncoder<'_>, records: &[Record]) -> (u16, bool) {
+    let mut count = 0;
+    for record in records {
+        let before = encoder.offset();
+        if record.emit(encoder).is_err() {
+            encoder.set_offset(before);
+            encoder.trim();
+            return (count, true);
+        }
+        count += 1;
+    }
+    (count, false)
+}
+
+fn rejected(request: &[u8], code: u16) -> Vec<u8> {
+    let mut out = vec![0; HEADER];
+    let len = reply::reject(&mut out, request, code);
+    out.truncate(len);
+    out
+}
+
+fn nanos(query: &Query) -> u64 {
+    query.origin.received.elapsed().as_nanos() as u64
+}
+
+fn observation(query: &Query, code: ResponseCode, size: usize, by_chain: bool) -> Observation {
+    Observation {
+        transport: query.origin.transport,
+        family: family(query.origin.client.ip()),
+        qtype: query.rtype().into(),
+        dnssec_ok: query.dnssec_ok(),
+        query_size: query.size,
+        reply_size: size,
+        rcode: code.into(),
+        by_chain,
+    }
+}
+
+fn note(
+    block: &Block,
+    recorder: &Recorder,
+    query: &Query,
+    reply: &Message,
+    bytes: &[u8],
+    by_chain: bool,
+) {
+    if let Some(series) = block.series {
+        let seen = observation(query, reply.metadata.response_code, bytes.len(), by_chain);
+        recorder.touch(series).observe(&seen, nanos(query));
+    }
+    if let Some(log) = &block.log {
+        log.note_long(query, reply, bytes);
+    }
+}

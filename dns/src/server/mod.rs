@@ -1,0 +1,252 @@
+//! The server: sockets and threads around the compiled configuration, and its life from start to stop.
+//!
+//! [`setup`] builds a configuration whole; [`listening`] serves it on sockets that outlive it; a
+//! query is read by [`udp`] or [`tcp`], answered by [`short`] or [`long`]. [`Server`] is the front.
+
+pub mod admission;
+pub mod batch;
+pub mod http;
+pub mod interfaces;
+pub mod listening;
+pub mod long;
+pub mod routes;
+pub mod setup;
+pub mod short;
+pub mod tcp;
+pub mod udp;
+
+use std::{
+    any::Any,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use daymark_cluster::Reader;
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
+
+use self::{
+    admission::Admission,
+    http::HttpServers,
+    listening::{ListenError, Listening, Shared},
+    setup::{ClusterSource, Plan, SetupError, Workshop},
+    udp::LongWay,
+};
+use crate::{
+    corefile::{
+        self,
+        check::{Checked, Environment},
+        mistake::Mistakes,
+        source::Reader as FileReader,
+    },
+    metrics::Metrics,
+    plugins::{ready::ServerState, reload},
+};
+
+/// Queries on the long way at once.
+const LONG_ROOM: usize = 8192;
+/// TCP connections at once.
+const CONNECTIONS: usize = 4096;
+
+/// Where the configuration comes from.
+pub enum Origin {
+    /// A Corefile, read again by `reload`.
+    File(PathBuf),
+    /// Text that does not change, with the name that mistakes are reported under.
+    Text {
+        /// The name.
+        name: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// What a server is started with.
+pub struct Options {
+    /// The configuration.
+    pub origin: Origin,
+    /// Reads files and environment variables.
+    pub reader: Arc<dyn FileReader + Send + Sync>,
+    /// Port where the Corefile names none.
+    pub default_port: u16,
+    /// Opens clusters.
+    pub source: Arc<dyn ClusterSource>,
+    /// Counters; shared with whoever wants to show more.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a server does not start, or a reload does not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The Corefile is wrong.
+    #[error(transparent)]
+    Corefile(#[from] Mistakes),
+    /// It can't be served.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// A running server.
+pub struct Server {
+    options: Options,
+    workshop: Workshop,
+    shared: Arc<Shared>,
+    serving: tokio::sync::Mutex<Serving>,
+    /// What the last good configuration was, for `reload`.
+    digest: Mutex<String>,
+}
+
+#[derive(Default)]
+struct Serving {
+    listening: Listening,
+    http: HttpServers,
+    keep: Vec<Box<dyn Any + Send + Sync>>,
+    lameduck: Duration,
+    reload: Option<reload::config::Config>,
+}
+
+impl Server {
+    /// Starts a server on the current runtime: reads the configuration, waits for clusters as long
+    /// as it says, then listens.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing is left running then.
+    pub async fn start(options: Options) -> Result<Arc<Self>, StartError> {
+        let runtime = Handle::current();
+        let metrics = Arc::clone(&options.metrics);
+        let long = LongWay {
+            runtime: runtime.clone(),
+            admission: Admission::new(LONG_ROOM),
+            recorder: metrics.queries().recorder(),
+        };
+        let workshop = Workshop {
+            runtime,
+            metrics: Arc::clone(&metrics),
+            source: Arc::clone(&options.source),
+            state: Arc::new(ServerState::default()),
+            default_port: options.default_port,
+        };
+        let connections = Admission::new(CONNECTIONS);
+        let server = Server {
+            options,
+            workshop,
+            shared: Arc::new(Shared { metrics, long, connections }),
+            serving: tokio::sync::Mutex::new(Serving::default()),
+            digest: Mutex::new(String::new()),
+        };
+        let checked = server.read()?;
+        server.serve(&checked).await?;
+        let server = Arc::new(server);
+        reload::start(&server).await;
+        Ok(server)
+    }
+
+    /// Reads the configuration again and serves it, if it changed or `even_if_same`. The old one
+    /// serves on until the new one does, and goes on doing so if that fails. Tells whether a new
+    /// one is served.
+    ///
+    /// # Errors
+    /// [`StartError`]; it also shows in `/ready`, in `coredns_reload_failed_total` and in the log.
+    pub async fn reload(&self, even_if_same: bool) -> Result<bool, StartError> {
+        let outcome = self.try_reload(even_if_same).await;
+        let failure = outcome.as_ref().err().map(ToString::to_string);
+        if outcome.is_err() {
+            self.workshop.metrics.reload_failed.inc();
+        }
+        if !matches!(outcome, Ok(false)) {
+            *self.workshop.state.reload_failure.lock() = failure;
+        }
+        outcome
+    }
+
+    async fn try_reload(&self, even_if_same: bool) -> Result<bool, StartError> {
+        let checked = self.read()?;
+        if checked.digest == *self.digest.lock() && !even_if_same {
+            return Ok(false);
+        }
+        self.serve(&checked).await?;
+        Ok(true)
+    }
+
+    /// Addresses that are listened on for DNS.
+    pub async fn addresses(&self) -> Vec<SocketAddr> {
+        self.serving.lock().await.listening.addresses()
+    }
+
+    /// The `reload` plugin's settings, if the configuration has it.
+    pub async fn reload_settings(&self) -> Option<reload::config::Config> {
+        self.serving.lock().await.reload.clone()
+    }
+
+    /// Stops: not ready at once, answering for as long as `lameduck` says, then no more.
+    pub async fn stop(&self) {
+        self.workshop.state.stopping.store(true, Ordering::Relaxed);
+        let lameduck = self.serving.lock().await.lameduck;
+        if !lameduck.is_zero() {
+            tracing::info!(?lameduck, "stopping; answering a little longer");
+            sleep(lameduck).await;
+        }
+        let mut serving = self.serving.lock().await;
+        serving.listening.stop();
+        serving.http.stop();
+        serving.keep.clear();
+    }
+
+    fn read(&self) -> Result<Checked, Mistakes> {
+        let environment = Environment {
+            reader: &*self.options.reader,
+            default_port: self.options.default_port,
+        };
+        let checked = match &self.options.origin {
+            Origin::File(path) => corefile::load(path, &environment)?,
+            Origin::Text { name, text } => corefile::load_text(name, text.clone(), &environment)?,
+        };
+        for warning in &checked.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(checked)
+    }
+
+    async fn serve(&self, checked: &Checked) -> Result<(), StartError> {
+        let plan = setup::build(checked, &self.workshop).await?;
+        wait_for(&plan.wait_for).await;
+        let mut serving = self.serving.lock().await;
+        let opened = serving.listening.open(&plan.wanted)?;
+        let opened_http = serving.http.open(&plan.pages).await?;
+        let Plan { wanted, pages, lameduck, reload, keep, .. } = plan;
+        serving.listening.serve(wanted, opened, &self.shared);
+        serving.http.serve(pages, opened_http, &self.workshop.runtime);
+        serving.lameduck = lameduck;
+        serving.reload = reload;
+        // What the old configuration needed goes only now that nothing is answered from it.
+        serving.keep = keep;
+        drop(serving);
+        *self.digest.lock() = checked.digest.clone();
+        self.workshop.metrics.configured(&checked.digest, checked.has_reload());
+        Ok(())
+    }
+}
+
+/// Waits until every cluster is listed, or its time is up: answers that are not known then are
+/// SERVFAIL until they are.
+async fn wait_for(clusters: &[(Reader, Duration)]) {
+    const LOOK: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    for (reader, patience) in clusters {
+        while !reader.synced() {
+            if start.elapsed() >= *patience {
+                tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");
+                break;
+            }
+            sleep(LOOK).await;
+        }
+    }
+}

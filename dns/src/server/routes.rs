@@ -1,0 +1,127 @@
+//! Which block answers a question: the server's compiled state, replaced whole by a reload.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use hickory_proto::op::ResponseCode;
+
+use super::short::ShortPlan;
+use crate::{
+    metrics::SeriesId,
+    plugin::{Answer, Chain, Failure, FailureReason, Next, Outcome, Query},
+    plugins::{errors::ErrorLog, log::QueryLog},
+    wire::{
+        name::{FoldedName, count_labels},
+        rtype,
+    },
+};
+
+/// One zone of one server block.
+pub struct Block {
+    /// The zone, folded wire form.
+    pub zone: Vec<u8>,
+    /// Plugins that answer, in order.
+    pub chain: Chain,
+    /// How the short way may answer here, if it may.
+    pub short: Option<ShortPlan>,
+    /// Counters of this block; `None` without the `prometheus` plugin.
+    pub series: Option<SeriesId>,
+    /// The `errors` plugin.
+    pub errors: Option<Arc<ErrorLog>>,
+    /// The `log` plugin.
+    pub log: Option<Arc<QueryLog>>,
+}
+
+/// Everything that is served on one address.
+pub struct Routes {
+    /// Blocks, most labels first; of equal zones the first in the Corefile.
+    blocks: Vec<Block>,
+    /// Labels of each block's zone.
+    labels: Vec<usize>,
+    /// Counters of queries that no block takes.
+    pub dropped: SeriesId,
+}
+
+impl Routes {
+    /// Routes to `blocks`, given in the Corefile's order.
+    pub fn new(mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
+        blocks.sort_by_key(|block| std::cmp::Reverse(count_labels(&block.zone)));
+        let labels = blocks.iter().map(|block| count_labels(&block.zone)).collect();
+        Routes { blocks, labels, dropped }
+    }
+
+    /// The block with the longest zone that `name` is in. A DS question at a zone's apex belongs to
+    /// the zone above (RFC 4035 §3.1.4.1), if that is served here.
+    pub fn find(&self, name: &FoldedName, qtype: u16) -> Option<&Block> {
+        let mut of_child = None;
+        for (block, labels) in self.blocks.iter().zip(&self.labels) {
+            if name.labels_above(&block.zone, *labels).is_none() {
+                continue;
+            }
+            if qtype != rtype::DS {
+                return Some(block);
+            }
+            match of_child {
+                None => of_child = Some(block),
+                Some(_) => return Some(block),
+            }
+        }
+        of_child
+    }
+
+    /// Finds the query's block and runs its chain. For questions nested in a query.
+    ///
+    /// # Errors
+    /// What the chain failed with; REFUSED where no block takes the name.
+    pub async fn resolve(&self, query: &Query) -> Outcome {
+        let mut folded = FoldedName::default();
+        let block = super::long::fold(query.name(), &mut folded)
+            .and_then(|()| self.find(&folded, query.rtype().into()));
+        match block {
+            Some(block) => block.run(query).await,
+            None => {
+                let reason = FailureReason::Refused;
+                Err(Failure::with_code("server", ResponseCode::Refused, reason))
+            }
+        }
+    }
+
+    /// All blocks.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+}
+
+impl Block {
+    /// Runs the chain. A panic in a plugin is caught: one query fails, the server lives.
+    pub async fn run(&self, query: &Query) -> Outcome {
+        let chain = AssertUnwindSafe(Next::all(&self.chain).serve(query));
+        chain.catch_unwind().await.unwrap_or_else(|panic| {
+            let what = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            tracing::error!(query = ?query, panic = what, "recovered from a panic while answering");
+            Err(Failure::new("server", FailureReason::Panicked))
+        })
+    }
+
+    /// Turns a chain's outcome into the reply, logging the failure where `errors` asks for it.
+    pub fn settle(&self, query: &Query, outcome: Outcome) -> (Answer, bool) {
+        let failure = match outcome {
+            Ok(answer) => return (answer, true),
+            Err(failure) => failure,
+        };
+        if let Some(errors) = &self.errors {
+            errors.log(query, &failure);
+        }
+        (super::long::failed(query, &failure), false)
+    }
+}
+
+/// Addresses of this machine that are not loopback: what NS records name where nothing else does.
+pub fn own_addresses(bound: &[IpAddr]) -> Vec<IpAddr> {
+    let bound: Vec<IpAddr> = bound.iter().copied().filter(|a| !a.is_unspecified()).collect();
+    if !bound.is_empty() {
+        return bound.into_iter().filter(|a| !a.is_loopback()).collect();
+    }
+    super::interfaces::addresses().into_iter().filter(|a| !a.is_loopback()).collect()
+}

@@ -1,0 +1,455 @@
+//! From checked configuration to a server that could serve: chains, tables, routes, pages.
+//!
+//! Everything is built anew beside what serves; nothing here touches a socket that is in use.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use daymark_cluster::{Needs, Reader};
+use tokio::runtime::Handle;
+
+use super::{
+    http::Pages,
+    interfaces,
+    listening::Wanted,
+    routes::{Block, Routes, own_addresses},
+    short::ShortPlan,
+};
+use crate::{
+    corefile::{
+        check::{Checked, ServerConfig},
+        domain::Domain,
+        values::{Host, HostPort},
+    },
+    metrics::{Metrics, Series},
+    plugin::{Chain, Plugin},
+    plugins::{
+        PluginConfig,
+        bind::config::Target,
+        errors::ErrorLog,
+        kubernetes::{self, Kubernetes, config::Api},
+        loadbalance::Loadbalance,
+        log::QueryLog,
+        ready::{Readiness, Ready, ServerState, config::Monitor},
+        reload,
+        whoami::Whoami,
+    },
+    zone::Table,
+};
+
+/// Opens the cluster behind a `kubernetes` block. Whoever embeds the server says how.
+pub trait ClusterSource: Send + Sync {
+    /// A store for the API server that `api` names (the one in reach, where it names none), with at
+    /// least what `needs` asks for. Asked again for the same, it may give the same store.
+    ///
+    /// # Errors
+    /// Why no connection can even be tried: a file that is missing, a configuration that is none.
+    fn open(&self, api: &Api, needs: Needs) -> Result<Arc<dyn OpenCluster>, ClusterError>;
+}
+
+/// An open store. Dropping it may end its connection.
+pub trait OpenCluster: Send + Sync {
+    /// Reads it.
+    fn reader(&self) -> Reader;
+    /// What is known to be wrong with its source now, for people.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// Why a cluster can't be opened, in words for people.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ClusterError(pub String);
+
+/// Why a configuration can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No such cluster.
+    #[error("plugin/kubernetes: {0}")]
+    Cluster(#[from] ClusterError),
+    /// `bind` names no interface.
+    #[error("plugin/bind: there is no interface called `{0}`, or it has no address")]
+    NoInterface(Arc<str>),
+    /// A name that stands for no address.
+    #[error("`{0}` stands for no address to listen on")]
+    NoAddress(String),
+    /// A plugin that could not start.
+    #[error("plugin/{plugin}: {what}")]
+    Plugin {
+        /// Which.
+        plugin: &'static str,
+        /// What happened, and the remedy.
+        what: String,
+    },
+}
+
+/// What a setup works with.
+pub struct Workshop {
+    /// Runs background work.
+    pub runtime: Handle,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Opens clusters.
+    pub source: Arc<dyn ClusterSource>,
+    /// What `/ready` tells of the process.
+    pub state: Arc<ServerState>,
+    /// Port where the Corefile names none.
+    pub default_port: u16,
+}
+
+/// A configuration ready to be served.
+pub struct Plan {
+    /// What to serve, by address.
+    pub wanted: HashMap<SocketAddr, Wanted>,
+    /// HTTP pages, by address.
+    pub pages: HashMap<SocketAddr, Pages>,
+    /// How long to go on answering once asked to stop.
+    pub lameduck: Duration,
+    /// The `reload` plugin.
+    pub reload: Option<reload::config::Config>,
+    /// Clusters to wait for before serving, and how long at most.
+    pub wait_for: Vec<(Reader, Duration)>,
+    /// What must live as long as the plan is served: stores, subscriptions, background work.
+    pub keep: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+/// Builds what `checked` describes.
+///
+/// # Errors
+/// The first thing that can't be had. Nothing is served then.
+pub async fn build(checked: &Checked, workshop: &Workshop) -> Result<Plan, SetupError> {
+    let mut builder = Builder::new(checked, workshop)?;
+    for server in &checked.servers {
+        builder.server(server).await?;
+    }
+    builder.finish().await
+}
+
+struct Builder<'a> {
+    workshop: &'a Workshop,
+    clusters: Vec<(Api, Arc<dyn OpenCluster>)>,
+    blocks: HashMap<SocketAddr, Vec<Block>>,
+    sockets: HashMap<SocketAddr, usize>,
+    pages: Vec<(HostPort, Page)>,
+    ready: Vec<Arc<dyn Ready>>,
+    monitor: Monitor,
+    plan: Plan,
+}
+
+enum Page {
+    Health,
+    Ready,
+    Metrics,
+}
+
+/// What the plugins of one server block came to.
+#[derive(Default)]
+struct Parts {
+    chain: Vec<Arc<dyn Plugin>>,
+    short: Option<ShortPlan>,
+    /// A plugin that the short way can't stand in for.
+    only_long: bool,
+    errors: Option<Arc<ErrorLog>>,
+    log: Option<Arc<QueryLog>>,
+    prometheus: bool,
+    /// First plugin behind `prometheus` that handles queries.
+    first_handler: &'static str,
+    sockets: Option<u16>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(checked: &Checked, workshop: &'a Workshop) -> Result<Self, SetupError> {
+        let mut needs: Vec<(Api, Needs)> = Vec::new();
+        for config in checked.servers.iter().flat_map(kubernetes_of) {
+            let wanted = kubernetes::view(config, Vec::new()).needs();
+            match needs.iter_mut().find(|(api, _)| *api == config.api) {
+                Some((_, all)) => *all = all.union(wanted),
+                None => needs.push((config.api.clone(), wanted)),
+            }
+        }
+        let open = |(api, needs): (Api, Needs)| {
+            let cluster = workshop.source.open(&api, needs)?;
+            Ok::<_, ClusterError>((api, cluster))
+        };
+        let clusters = needs.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Builder {
+            workshop,
+            clusters,
+            blocks: HashMap::new(),
+            sockets: HashMap::new(),
+            pages: Vec::new(),
+            ready: Vec::new(),
+            monitor: Monitor::UntilReady,
+            plan: Plan {
+                wanted: HashMap::new(),
+                pages: HashMap::new(),
+                lameduck: Duration::ZERO,
+                reload: None,
+                wait_for: Vec::new(),
+                keep: Vec::new(),
+            },
+        })
+    }
+
+    async fn server(&mut self, server: &ServerConfig) -> Result<(), SetupError> {
+        let hosts = listen_hosts(server)?;
+        let mut parts = Parts::default();
+        for plugin in &server.plugins {
+            self.plugin(plugin, server, &hosts, &mut parts).await?;
+        }
+        if parts.only_long {
+            parts.short = None;
+        }
+        let chain: Chain = parts.chain.into();
+        let sockets = parts.sockets.map_or_else(cores, usize::from);
+        let mut short = parts.short;
+        let served: Vec<(Domain, u16)> = server
+            .served(self.workshop.default_port)
+            .map(|(_, zone, port)| (zone.clone(), port))
+            .collect();
+        for (zone, port) in served {
+            for host in &hosts {
+                let address = SocketAddr::new(*host, port);
+                let series = parts.prometheus.then(|| {
+                    let label = server_label(*host, port);
+                    self.enabled(&label, &zone, server);
+                    let plugin = parts.first_handler.to_owned();
+                    self.workshop.metrics.queries().series(&Series {
+                        server: label,
+                        zone: zone.to_string(),
+                        view: String::new(),
+                        plugin,
+                    })
+                });
+                let most = self.sockets.entry(address).or_insert(sockets);
+                *most = sockets.max(*most);
+                self.blocks.entry(address).or_default().push(Block {
+                    zone: zone.to_wire(),
+                    chain: Arc::clone(&chain),
+                    short: short.clone(),
+                    series,
+                    errors: parts.errors.clone(),
+                    log: parts.log.clone(),
+                });
+            }
+        }
+        short.take();
+        Ok(())
+    }
+
+    async fn plugin(
+        &mut self,
+        plugin: &PluginConfig,
+        server: &ServerConfig,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) -> Result<(), SetupError> {
+        let handles = !matches!(
+            plugin,
+            PluginConfig::Metadata(_)
+                | PluginConfig::Multisocket(_)
+                | PluginConfig::Reload(_)
+                | PluginConfig::Bind(_)
+                | PluginConfig::Ready(_)
+                | PluginConfig::Health(_)
+                | PluginConfig::Prometheus(_)
+        );
+        if handles && parts.prometheus && parts.first_handler.is_empty() {
+            parts.first_handler = plugin.name();
+        }
+        match plugin {
+            // Values are collected when a plugin asks for one; none of this plugins does.
+            PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
+            PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
+            PluginConfig::Reload(config) => self.plan.reload = Some(config.clone()),
+            PluginConfig::Ready(config) => {
+                self.monitor = config.monitor;
+                self.pages.push((config.address.clone(), Page::Ready));
+            }
+            PluginConfig::Health(config) => {
+                self.plan.lameduck = self.plan.lameduck.max(config.lameduck);
+                self.pages.push((config.address.clone(), Page::Health));
+            }
+            PluginConfig::Prometheus(config) => {
+                parts.prometheus = true;
+                self.pages.push((config.address.clone(), Page::Metrics));
+            }
+            PluginConfig::Errors(config) => parts.errors = Some(Arc::new(ErrorLog::new(config))),
+            PluginConfig::Log(config) => {
+                let log = QueryLog::new(config.clone());
+                log.start_printing(std::io::stdout());
+                parts.log = Some(log);
+            }
+            PluginConfig::Loadbalance(config) => {
+                parts.chain.push(Arc::new(Loadbalance::start(config)));
+                parts.only_long |= !Loadbalance::is_plain(config);
+                parts.short_plan().rotate = true;
+            }
+            PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
+            PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
+            PluginConfig::Cache(_)
+            | PluginConfig::Hosts(_)
+            | PluginConfig::Loop(_)
+            | PluginConfig::Forward(_) => {
+                let _ = server;
+                return Err(SetupError::Plugin {
+                    plugin: plugin.name(),
+                    what: "not available".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn kubernetes(&mut self, config: &kubernetes::config::Config, hosts: &[IpAddr], parts: &mut Parts) {
+        let Some((_, cluster)) = self.clusters.iter().find(|(api, _)| *api == config.api) else {
+            return;
+        };
+        let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
+        let reader = cluster.reader();
+        self.plan.keep.push(Box::new(reader.follow(follower)));
+        self.plan.wait_for.push((reader, config.startup_timeout));
+        let fallthrough = kubernetes::fallthrough(config);
+        self.ready.push(Arc::new(ClusterReady(Arc::clone(cluster))));
+        parts.chain.push(Arc::new(Kubernetes::new(table.clone(), fallthrough.clone())));
+        let short = parts.short_plan();
+        short.table = Some(table);
+        short.fallthrough = fallthrough;
+    }
+
+    fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
+        for plugin in &server.plugins {
+            let labels = [label, zone.as_str(), "", plugin.name()];
+            self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
+        }
+    }
+
+    async fn finish(mut self) -> Result<Plan, SetupError> {
+        for (address, blocks) in self.blocks {
+            let dropped = self.workshop.metrics.queries().series(&Series {
+                server: server_label(address.ip(), address.port()),
+                zone: "dropped".to_owned(),
+                view: String::new(),
+                plugin: String::new(),
+            });
+            let sockets = self.sockets.get(&address).copied().unwrap_or(1);
+            let routes = Arc::new(Routes::new(blocks, dropped));
+            self.plan.wanted.insert(address, Wanted { routes, sockets });
+        }
+        let state = Arc::clone(&self.workshop.state);
+        let readiness = Arc::new(Readiness::new(self.monitor, self.ready, state));
+        for (place, page) in self.pages {
+            for address in resolve(&place).await? {
+                let pages = self.plan.pages.entry(address).or_default();
+                match page {
+                    Page::Health => pages.health = true,
+                    Page::Ready => pages.ready = Some(Arc::clone(&readiness)),
+                    Page::Metrics => pages.metrics = Some(Arc::clone(&self.workshop.metrics)),
+                }
+            }
+        }
+        for (_, cluster) in self.clusters {
+            self.plan.keep.push(Box::new(cluster));
+        }
+        Ok(self.plan)
+    }
+}
+
+impl Parts {
+    fn short_plan(&mut self) -> &mut ShortPlan {
+        self.short.get_or_insert_default()
+    }
+}
+
+/// Readiness of `kubernetes`: once everything was listed.
+struct ClusterReady(Arc<dyn OpenCluster>);
+
+impl Ready for ClusterReady {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    fn ready(&self) -> bool {
+        self.0.reader().synced()
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.0.trouble()
+    }
+}
+
+fn kubernetes_of(server: &ServerConfig) -> impl Iterator<Item = &kubernetes::config::Config> {
+    server.plugins.iter().filter_map(|plugin| match plugin {
+        PluginConfig::Kubernetes(config) => Some(&**config),
+        _ => None,
+    })
+}
+
+/// Addresses that a block listens on: those of its `bind`, or all of IPv4 and IPv6.
+fn listen_hosts(server: &ServerConfig) -> Result<Vec<IpAddr>, SetupError> {
+    let Some(bind) = server.bind() else { return Ok(everywhere()) };
+    let mut hosts = Vec::new();
+    for group in &bind.groups {
+        let except = addresses(&group.except)?;
+        hosts.extend(addresses(&group.targets)?.into_iter().filter(|host| !except.contains(host)));
+    }
+    hosts.sort_unstable();
+    hosts.dedup();
+    Ok(hosts)
+}
+
+fn addresses(targets: &[Target]) -> Result<Vec<IpAddr>, SetupError> {
+    let mut addresses = Vec::new();
+    for target in targets {
+        match target {
+            Target::Ip(address) => addresses.push(*address),
+            Target::Interface(name) => {
+                let found = interfaces::addresses_of(Some(name));
+                if found.is_empty() {
+                    return Err(SetupError::NoInterface(Arc::clone(name)));
+                }
+                addresses.extend(found);
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+/// The unspecified addresses of the families that this machine has.
+fn everywhere() -> Vec<IpAddr> {
+    let mut all: Vec<IpAddr> = vec![Ipv4Addr::UNSPECIFIED.into()];
+    if std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok() {
+        all.push(Ipv6Addr::UNSPECIFIED.into());
+    }
+    all
+}
+
+/// Where an HTTP page listens: one address for each place.
+async fn resolve(place: &HostPort) -> Result<Vec<SocketAddr>, SetupError> {
+    match &place.host {
+        // An IPv6 socket takes IPv4 as well, where there is IPv6.
+        Host::Any => Ok(everywhere().last().map(|host| SocketAddr::new(*host, place.port)).into_iter().collect()),
+        Host::Ip(address) => Ok(vec![SocketAddr::new(*address, place.port)]),
+        Host::Name(name) => {
+            let found = tokio::net::lookup_host((&**name, place.port)).await;
+            let first = found.ok().and_then(|mut found| found.next());
+            first.map(|address| vec![address]).ok_or_else(|| SetupError::NoAddress(name.to_string()))
+        }
+    }
+}
+
+/// CoreDNS's label of a server: `dns://:53` on all addresses, `dns://10.0.0.1:53` on one.
+fn server_label(host: IpAddr, port: u16) -> String {
+    match host.is_unspecified() {
+        true => format!("dns://:{port}"),
+        false => format!("dns://{}", SocketAddr::new(host, port)),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,77 @@
+//! The short way: a plain question answered from tables, on the thread that read it.
+
+use std::sync::Arc;
+
+use crate::{
+    plugins::kubernetes::wire::{self, Asked, Written},
+    wire::name::FoldedName,
+    zone::{Found, Table, lookup},
+};
+
+/// A plugin that comes before `kubernetes` and may answer some of its names.
+pub trait ClaimNames: Send + Sync {
+    /// Whether the plugin might answer this name: then the long way decides. Must not lock or
+    /// allocate.
+    fn may_answer(&self, name: &FoldedName) -> bool;
+}
+
+/// A plugin that can answer plain questions by itself on the short way.
+pub trait AnswerShort: Send + Sync {
+    /// Answers `asked` into `out`, or says that the long way has to.
+    fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Short;
+}
+
+/// How a block may be answered on the short way. Made only for blocks whose other plugins change
+/// nothing about these answers.
+#[derive(Clone, Default)]
+pub struct ShortPlan {
+    /// The `kubernetes` plugin's table, if the block has one.
+    pub table: Option<Table>,
+    /// Zones (folded wire form, labels) under which a missing cluster name is handed on.
+    pub fallthrough: Vec<(Vec<u8>, usize)>,
+    /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
+    pub hosts: Option<Arc<dyn ClaimNames>>,
+    /// `cache`, for names that the cluster does not own.
+    pub cache: Option<Arc<dyn AnswerShort>>,
+    /// Whether address sets start elsewhere with every reply (`loadbalance`).
+    pub rotate: bool,
+}
+
+/// What came of a question on the short way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Short {
+    /// Answered.
+    Answered(Written),
+    /// Answered from the cache, and the entry wants to be fetched again: the same question goes the
+    /// long way as well, without a reply.
+    AnsweredRefresh(Written),
+    /// The long way has to answer.
+    Long,
+}
+
+impl ShortPlan {
+    /// Answers `asked` into `out` if it can be.
+    pub fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
+        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name)) {
+            return Short::Long;
+        }
+        if let Some(table) = &self.table {
+            let directory = table.load();
+            if let Some(found) = lookup(&directory, &table.view, asked.name, asked.plain.qtype) {
+                let hand_on = matches!(found.found, Found::NxDomain) && self.falls_through(asked.name);
+                if !hand_on {
+                    let written = wire::write(out, asked, &table.view, &directory, &found);
+                    return written.map_or(Short::Long, Short::Answered);
+                }
+            }
+        }
+        match &self.cache {
+            Some(cache) => cache.answer(out, asked),
+            None => Short::Long,
+        }
+    }
+
+    fn falls_through(&self, name: &FoldedName) -> bool {
+        self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
+    }
+}
