@@ -73,12 +73,16 @@ impl Findings {
         self.list.is_empty()
     }
 
-    /// The warnings if there is nothing else, else every mistake.
+    /// Up to [`MAX_MISTAKES`] warnings if there is nothing else, else the mistakes.
     pub(crate) fn verdict(self, files: &Files) -> Result<Vec<Mistake>, Mistakes> {
         let (warnings, mistakes): (Vec<_>, Vec<_>) =
             self.list.into_iter().partition(|finding| finding.warning);
         if mistakes.is_empty() && self.dropped == 0 {
-            return Ok(warnings.into_iter().map(|finding| Mistake::new(finding, files)).collect());
+            return Ok(warnings
+                .into_iter()
+                .take(MAX_MISTAKES)
+                .map(|finding| Mistake::new(finding, files))
+                .collect());
         }
         Err(Mistakes::of(mistakes, self.dropped, files))
     }

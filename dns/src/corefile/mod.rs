@@ -17,7 +17,7 @@ mod parser;
 pub mod source;
 mod stream;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 pub mod tree;
 pub mod values;
 mod variables;

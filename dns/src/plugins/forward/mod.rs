@@ -3,11 +3,3 @@
 pub mod config;
 mod rcode;
 pub mod upstream;
-
-#[cfg(test)]
-mod cases {
-    #[test]
-    fn every_row_of_the_table_is_accepted_or_refused_as_it_says() {
-        crate::corefile::tests::cases::check_plugin(include_str!("cases.txt"));
-    }
-}
