@@ -341,11 +341,7 @@ fn edit(
     true
 }
 
-fn put<T: PartialEq>(
-    map: &mut Arc<Map<Name, Arc<T>>>,
-    name: Name,
-    value: Arc<T>,
-) -> bool {
+fn put<T: PartialEq>(map: &mut Arc<Map<Name, Arc<T>>>, name: Name, value: Arc<T>) -> bool {
     if map.get(&name) == Some(&value) {
         return false;
     }

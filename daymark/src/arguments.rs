@@ -49,7 +49,13 @@ pub(crate) struct DnsOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) conf: Option<PathBuf>,
     /// Port for server blocks that name none.
-    #[arg(long, short = 'p', visible_alias = "dns.port", value_name = "PORT", default_value_t = 53)]
+    #[arg(
+        long,
+        short = 'p',
+        visible_alias = "dns.port",
+        value_name = "PORT",
+        default_value_t = 53
+    )]
     pub(crate) port: u16,
     /// Take the cluster's objects from this folder (or file) of manifests, not from an API server.
     #[arg(long, value_name = "PATH")]
@@ -132,7 +138,9 @@ pub(crate) fn normalized(arguments: impl IntoIterator<Item = OsString>) -> Vec<O
 }
 
 fn is_coredns_flag(argument: &OsString) -> bool {
-    let Some(text) = argument.to_str().and_then(|text| text.strip_prefix('-')) else { return false };
+    let Some(text) = argument.to_str().and_then(|text| text.strip_prefix('-')) else {
+        return false;
+    };
     let name = text.split('=').next().unwrap_or_default();
     COREDNS_FLAGS.contains(&name)
 }

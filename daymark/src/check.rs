@@ -14,7 +14,11 @@ pub(crate) fn corefile(options: &CorefileOptions) -> ExitCode {
             for warning in checked.warnings {
                 eprintln!("{:?}", miette::Report::new(warning));
             }
-            println!("{}: {} server blocks, no mistakes", options.file.display(), checked.servers.len());
+            println!(
+                "{}: {} server blocks, no mistakes",
+                options.file.display(),
+                checked.servers.len()
+            );
             ExitCode::SUCCESS
         }
         Err(mistakes) => {

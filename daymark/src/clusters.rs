@@ -34,7 +34,8 @@ impl Clusters {
         let Some(path) = &self.manifests else {
             return Err(ClusterError("no API yet".to_owned()));
         };
-        Source::manifests(path, needs).map_err(|error| ClusterError(format!("{:?}", miette::Report::new(error))))
+        Source::manifests(path, needs)
+            .map_err(|error| ClusterError(format!("{:?}", miette::Report::new(error))))
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if options.plugins {
-        for entry in REGISTRY.iter().filter(|entry| matches!(entry.support, Support::Ready { .. })) {
+        for entry in REGISTRY.iter().filter(|entry| matches!(entry.support, Support::Ready { .. }))
+        {
             println!("dns.{}", entry.name);
         }
         return ExitCode::SUCCESS;

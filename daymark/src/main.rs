@@ -27,7 +27,12 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "daymark", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "daymark",
+                &mut std::io::stdout(),
+            );
             ExitCode::SUCCESS
         }
     }

@@ -233,7 +233,9 @@ mod tests {
 
     #[test]
     fn durations_fall_into_the_bucket_whose_bound_is_not_below_them() {
-        for nanos in [0, 1, 249_999, 250_000, 250_001, 500_000, 500_001, 8_192_000_000, 9_000_000_000] {
+        for nanos in
+            [0, 1, 249_999, 250_000, 250_001, 500_000, 500_001, 8_192_000_000, 9_000_000_000]
+        {
             let seconds = nanos as f64 / 1e9;
             let want = (0..TIME_BOUNDS).find(|i| seconds <= time_bound(*i)).unwrap_or(TIME_BOUNDS);
             assert_eq!(time_bucket(nanos), want, "{nanos} ns");

@@ -90,7 +90,8 @@ impl Families {
     fn add(&mut self, series: &Series, values: &[&Counters]) {
         let base = [("server", &*series.server), ("view", &*series.view), ("zone", &*series.zone)];
         let with = |more: &[(&str, &str)]| labels(&base, more);
-        let total = |pick: &dyn Fn(&Counters) -> &Counter| values.iter().map(|v| pick(v).get()).sum();
+        let total =
+            |pick: &dyn Fn(&Counters) -> &Counter| values.iter().map(|v| pick(v).get()).sum();
         for (protocol, proto) in PROTOCOLS.iter().enumerate() {
             for (number, family) in FAMILIES.iter().enumerate() {
                 for (index, rtype) in
@@ -152,12 +153,7 @@ impl Families {
 }
 
 /// A family out of its parts.
-fn family(
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    metrics: Vec<proto::Metric>,
-) -> MetricFamily {
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<proto::Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -224,9 +220,30 @@ fn histogram<const N: usize>(
 /// Names of response codes as miekg/dns, and so CoreDNS's `rcode` label, has them.
 pub fn rcode_label(code: usize) -> &'static str {
     const NAMES: [&str; RCODE_COUNT] = [
-        "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
-        "NXRRSET", "NOTAUTH", "NOTZONE", "DSOTYPENI", "12", "13", "14", "15", "BADVERS", "BADKEY",
-        "BADTIME", "BADMODE", "BADNAME", "BADALG", "BADTRUNC", "BADCOOKIE",
+        "NOERROR",
+        "FORMERR",
+        "SERVFAIL",
+        "NXDOMAIN",
+        "NOTIMP",
+        "REFUSED",
+        "YXDOMAIN",
+        "YXRRSET",
+        "NXRRSET",
+        "NOTAUTH",
+        "NOTZONE",
+        "DSOTYPENI",
+        "12",
+        "13",
+        "14",
+        "15",
+        "BADVERS",
+        "BADKEY",
+        "BADTIME",
+        "BADMODE",
+        "BADNAME",
+        "BADALG",
+        "BADTRUNC",
+        "BADCOOKIE",
     ];
     NAMES[code.min(RCODE_COUNT - 1)]
 }

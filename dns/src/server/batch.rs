@@ -177,10 +177,8 @@ impl Batch {
     /// goes to where that came from, from the address and interface that were asked.
     pub fn reply(&mut self, index: usize, len: usize) {
         let slot = self.replied;
-        self.reply_parts[slot] = libc::iovec {
-            iov_base: self.replies[self.used..].as_mut_ptr().cast(),
-            iov_len: len,
-        };
+        self.reply_parts[slot] =
+            libc::iovec { iov_base: self.replies[self.used..].as_mut_ptr().cast(), iov_len: len };
         let control = self.answer_control(index, slot);
         let header = &mut self.reply_headers[slot].msg_hdr;
         header.msg_name = ptr::from_mut(&mut self.names[index]).cast();
@@ -238,15 +236,20 @@ impl Batch {
             if message.is_null() {
                 return None;
             }
-            let whole = |size: usize| (*message).cmsg_len as usize >= libc::CMSG_LEN(size as u32) as usize;
+            let whole =
+                |size: usize| (*message).cmsg_len as usize >= libc::CMSG_LEN(size as u32) as usize;
             match ((*message).cmsg_level, (*message).cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) if whole(size_of::<libc::in_pktinfo>()) => {
-                    let info: libc::in_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    let info: libc::in_pktinfo =
+                        ptr::read_unaligned(libc::CMSG_DATA(message).cast());
                     let address = IpAddr::from(info.ipi_addr.s_addr.to_ne_bytes());
                     Some((address, info.ipi_ifindex as u32))
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if whole(size_of::<libc::in6_pktinfo>()) => {
-                    let info: libc::in6_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)
+                    if whole(size_of::<libc::in6_pktinfo>()) =>
+                {
+                    let info: libc::in6_pktinfo =
+                        ptr::read_unaligned(libc::CMSG_DATA(message).cast());
                     Some((IpAddr::from(info.ipi6_addr.s6_addr), info.ipi6_ifindex as u32))
                 }
                 _ => None,

@@ -1,10 +1,6 @@
 //! The small HTTP servers: `/health`, `/ready` and `/metrics`, kept open across reloads.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -46,7 +42,10 @@ impl HttpServers {
     ///
     /// # Errors
     /// The first address that can't be listened on.
-    pub async fn open(&self, wanted: &HashMap<SocketAddr, Pages>) -> Result<OpenedHttp, ListenError> {
+    pub async fn open(
+        &self,
+        wanted: &HashMap<SocketAddr, Pages>,
+    ) -> Result<OpenedHttp, ListenError> {
         let mut opened = Vec::new();
         for address in wanted.keys().filter(|address| !self.open.contains_key(address)) {
             let listener = TcpListener::bind(address).await.map_err(|source| ListenError {

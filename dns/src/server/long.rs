@@ -149,7 +149,8 @@ pub fn fit(reply: &Message, limit: usize) -> Option<Vec<u8>> {
         false => emit(&mut encoder, &reply.authorities),
     };
     let cut = answers_cut || authorities_cut;
-    let (mut additionals, _) = if cut { (0, false) } else { emit(&mut encoder, &reply.additionals) };
+    let (mut additionals, _) =
+        if cut { (0, false) } else { emit(&mut encoder, &reply.additionals) };
     if let Some(opt) = opt {
         encoder.set_max_size(limit as u16);
         opt.emit(&mut encoder).ok()?;

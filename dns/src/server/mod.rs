@@ -201,10 +201,8 @@ impl Server {
     }
 
     fn read(&self) -> Result<Checked, Mistakes> {
-        let environment = Environment {
-            reader: &*self.options.reader,
-            default_port: self.options.default_port,
-        };
+        let environment =
+            Environment { reader: &*self.options.reader, default_port: self.options.default_port };
         let checked = match &self.options.origin {
             Origin::File(path) => corefile::load(path, &environment)?,
             Origin::Text { name, text } => corefile::load_text(name, text.clone(), &environment)?,

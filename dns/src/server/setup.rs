@@ -305,7 +305,12 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn kubernetes(&mut self, config: &kubernetes::config::Config, hosts: &[IpAddr], parts: &mut Parts) {
+    fn kubernetes(
+        &mut self,
+        config: &kubernetes::config::Config,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) {
         let Some((_, cluster)) = self.clusters.iter().find(|(api, _)| *api == config.api) else {
             return;
         };
@@ -432,12 +437,18 @@ fn everywhere() -> Vec<IpAddr> {
 async fn resolve(place: &HostPort) -> Result<Vec<SocketAddr>, SetupError> {
     match &place.host {
         // An IPv6 socket takes IPv4 as well, where there is IPv6.
-        Host::Any => Ok(everywhere().last().map(|host| SocketAddr::new(*host, place.port)).into_iter().collect()),
+        Host::Any => Ok(everywhere()
+            .last()
+            .map(|host| SocketAddr::new(*host, place.port))
+            .into_iter()
+            .collect()),
         Host::Ip(address) => Ok(vec![SocketAddr::new(*address, place.port)]),
         Host::Name(name) => {
             let found = tokio::net::lookup_host((&**name, place.port)).await;
             let first = found.ok().and_then(|mut found| found.next());
-            first.map(|address| vec![address]).ok_or_else(|| SetupError::NoAddress(name.to_string()))
+            first
+                .map(|address| vec![address])
+                .ok_or_else(|| SetupError::NoAddress(name.to_string()))
         }
     }
 }

@@ -58,7 +58,8 @@ impl ShortPlan {
         if let Some(table) = &self.table {
             let directory = table.load();
             if let Some(found) = lookup(&directory, &table.view, asked.name, asked.plain.qtype) {
-                let hand_on = matches!(found.found, Found::NxDomain) && self.falls_through(asked.name);
+                let hand_on =
+                    matches!(found.found, Found::NxDomain) && self.falls_through(asked.name);
                 if !hand_on {
                     let written = wire::write(out, asked, &table.view, &directory, &found);
                     return written.map_or(Short::Long, Short::Answered);

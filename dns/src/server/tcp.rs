@@ -144,14 +144,20 @@ impl Listener {
     }
 
     /// Plain questions are answered from tables here too; only the loop around them differs.
-    fn answer_short(&self, routes: &Arc<Routes>, request: &[u8], origin: &Origin) -> Option<Vec<u8>> {
+    fn answer_short(
+        &self,
+        routes: &Arc<Routes>,
+        request: &[u8],
+        origin: &Origin,
+    ) -> Option<Vec<u8>> {
         let mut name = FoldedName::default();
         let Shape::Plain(plain) = query::read(request, &mut name) else { return None };
         let block = routes.find(&name, plain.qtype)?;
         let plan = block.short.as_ref().filter(|_| block.log.is_none())?;
         let mut out = vec![0; MAX_REPLY];
         let rotation = origin.received.elapsed().subsec_nanos();
-        let asked = Asked { message: request, plain: &plain, name: &name, limit: MAX_REPLY, rotation };
+        let asked =
+            Asked { message: request, plain: &plain, name: &name, limit: MAX_REPLY, rotation };
         let Short::Answered(written) = plan.answer(&mut out, &asked) else { return None };
         if let Some(series) = block.series {
             let seen = Observation {

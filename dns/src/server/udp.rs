@@ -92,7 +92,14 @@ impl Worker {
         turn.count_durations(&self.recorder);
     }
 
-    fn plain(&self, routes: &Arc<Routes>, batch: &mut Batch, index: usize, plain: &Plain, turn: &mut Turn) {
+    fn plain(
+        &self,
+        routes: &Arc<Routes>,
+        batch: &mut Batch,
+        index: usize,
+        plain: &Plain,
+        turn: &mut Turn,
+    ) {
         let Some(block) = routes.find(&turn.name, plain.qtype) else {
             return self.refuse(routes.dropped, batch, index, plain, turn);
         };
@@ -117,7 +124,15 @@ impl Worker {
         self.recorder.short.add_alone(1);
     }
 
-    fn note(&self, block: &Block, batch: &Batch, index: usize, plain: &Plain, written: Written, turn: &mut Turn) {
+    fn note(
+        &self,
+        block: &Block,
+        batch: &Batch,
+        index: usize,
+        plain: &Plain,
+        written: Written,
+        turn: &mut Turn,
+    ) {
         if let Some(series) = block.series {
             let seen = observation(batch, index, plain, written, true);
             self.recorder.touch(series).observe_alone(&seen);
@@ -126,12 +141,26 @@ impl Worker {
         if let Some(log) = &block.log {
             let received = turn.received.unwrap_or_else(Instant::now);
             let reply = (batch.written(written.len), written);
-            log.note_short(batch.query(index), plain, &batch.peer(index), self.bound, reply, received);
+            log.note_short(
+                batch.query(index),
+                plain,
+                &batch.peer(index),
+                self.bound,
+                reply,
+                received,
+            );
         }
     }
 
     /// No block takes the name: REFUSED, without authority (RFC 1035 §4.1.1).
-    fn refuse(&self, dropped: SeriesId, batch: &mut Batch, index: usize, plain: &Plain, turn: &mut Turn) {
+    fn refuse(
+        &self,
+        dropped: SeriesId,
+        batch: &mut Batch,
+        index: usize,
+        plain: &Plain,
+        turn: &mut Turn,
+    ) {
         let limit = plain.udp_limit();
         self.make_room(batch, limit);
         let (message, out) = batch.reply_room(index, limit);
@@ -161,7 +190,14 @@ impl Worker {
 
     /// Spawns a task for the query, if its client may have one; else the query is dropped, like a
     /// datagram that a full socket drops.
-    fn go_long(&self, routes: &Arc<Routes>, batch: &Batch, index: usize, turn: &Turn, with_reply: bool) {
+    fn go_long(
+        &self,
+        routes: &Arc<Routes>,
+        batch: &Batch,
+        index: usize,
+        turn: &Turn,
+        with_reply: bool,
+    ) {
         let peer = batch.peer(index);
         let client = peer.client();
         let Some(place) = self.long.admission.admit(client.ip()) else {
@@ -191,7 +227,13 @@ fn send(socket: &Socket, peer: &Peer, reply: &[u8]) {
     }
 }
 
-fn observation(batch: &Batch, index: usize, plain: &Plain, written: Written, by_chain: bool) -> Observation {
+fn observation(
+    batch: &Batch,
+    index: usize,
+    plain: &Plain,
+    written: Written,
+    by_chain: bool,
+) -> Observation {
     Observation {
         transport: Transport::Udp,
         family: usize::from(batch.is_v6(index)),

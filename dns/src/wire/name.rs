@@ -210,7 +210,8 @@ mod tests {
         fn folding_by_word_is_folding_by_octet(bytes in prop::collection::vec(any::<u8>(), 0..=255)) {
             let mut out = [0; MAX_NAME + 9];
             fold_into(&mut out, &bytes);
-            prop_assert_eq!(&out[..bytes.len()], bytes.to_ascii_lowercase().as_slice());
+            let want = bytes.to_ascii_lowercase();
+            prop_assert_eq!(&out[..bytes.len()], want.as_slice());
         }
     }
 }

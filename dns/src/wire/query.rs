@@ -153,8 +153,16 @@ mod tests {
             ("cut question", vec![&plain[..], &QUESTION[..6]], Shape::Odd),
             ("trailing octet", vec![&plain[..], QUESTION, b"x"], Shape::Odd),
             ("missing opt", vec![&with_opt[..], QUESTION], Shape::Odd),
-            ("version 1", vec![&with_opt[..], QUESTION, b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"], Shape::Odd),
-            ("cut option", vec![&with_opt[..], QUESTION, b"\0\0\x29\x04\xd0\0\0\0\0\0\x03\0\x0a\0"], Shape::Odd),
+            (
+                "version 1",
+                vec![&with_opt[..], QUESTION, b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"],
+                Shape::Odd,
+            ),
+            (
+                "cut option",
+                vec![&with_opt[..], QUESTION, b"\0\0\x29\x04\xd0\0\0\0\0\0\x03\0\x0a\0"],
+                Shape::Odd,
+            ),
         ] {
             assert_eq!(shape(&parts), want, "{what}");
         }

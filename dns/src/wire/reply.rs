@@ -1,6 +1,10 @@
 //! Writing a reply into a buffer: header, the question in the client's case, records, OPT.
 
-use super::{HEADER, query::{Edns, Plain}, rtype};
+use super::{
+    HEADER,
+    query::{Edns, Plain},
+    rtype,
+};
 
 /// A record's owner: the question's name itself (RFC 1035 §4.1.4 pointer to offset 12).
 const OWNER: [u8; 2] = [0xc0, HEADER as u8];
@@ -89,7 +93,13 @@ impl<'b> Reply<'b> {
     }
 
     /// Appends a record of the question's name.
-    pub fn push_own(&mut self, section: Section, rtype: u16, ttl: [u8; 4], rdata: &[&[u8]]) -> bool {
+    pub fn push_own(
+        &mut self,
+        section: Section,
+        rtype: u16,
+        ttl: [u8; 4],
+        rdata: &[&[u8]],
+    ) -> bool {
         let size = rdata.iter().map(|part| part.len()).sum();
         let fixed = fixed(rtype, ttl, size);
         match rdata {

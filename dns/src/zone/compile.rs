@@ -86,7 +86,11 @@ pub fn import(name: &ObjectName, state: &ServiceState, view: &View) -> Option<Gr
 ///
 /// Slices count even without their Service, and namespaces' labels do not filter here: both as
 /// CoreDNS does.
-pub fn addresses(name: &ObjectName, state: &ServiceState, view: &View) -> Vec<(IpAddr, u8, Vec<u8>)> {
+pub fn addresses(
+    name: &ObjectName,
+    state: &ServiceState,
+    view: &View,
+) -> Vec<(IpAddr, u8, Vec<u8>)> {
     let mut out = Vec::new();
     let Some(key) = group_key(name).filter(|_| view.lists_namespace(&name.namespace)) else {
         return out;
@@ -145,7 +149,9 @@ fn shown<'a>(
 }
 
 /// Endpoints whose condition `ready` is true or absent, with their slices.
-fn ready<'a>(slices: &[&'a EndpointSlice]) -> impl Iterator<Item = (&'a Endpoint, &'a EndpointSlice)> {
+fn ready<'a>(
+    slices: &[&'a EndpointSlice],
+) -> impl Iterator<Item = (&'a Endpoint, &'a EndpointSlice)> {
     slices
         .iter()
         .flat_map(|slice| slice.endpoints.iter().map(move |endpoint| (endpoint, *slice)))
@@ -160,7 +166,11 @@ fn ports_or_unknown(ports: &[Port]) -> impl Iterator<Item = Option<&Port>> + Clo
 fn virtual_names(draft: &mut GroupDraft, addresses: &[IpAddr], ports: &[Port]) {
     let candidates = |port: Option<&Port>| {
         let port = port.and_then(|port| port.port);
-        addresses.iter().map(move |address| Candidate { target: Vec::new(), address: *address, port })
+        addresses.iter().map(move |address| Candidate {
+            target: Vec::new(),
+            address: *address,
+            port,
+        })
     };
     let own = draft.node(b"");
     addresses.iter().for_each(|address| own.add(*address));

@@ -80,7 +80,9 @@ impl GroupDraft {
         let start = out.len();
         out.push(self.key.len() as u8);
         out.extend(&self.key);
-        out.push(if self.headless { HEADLESS } else { 0 } | if self.alias.is_some() { ALIAS } else { 0 });
+        out.push(
+            if self.headless { HEADLESS } else { 0 } | if self.alias.is_some() { ALIAS } else { 0 },
+        );
         let alias = self.alias.as_deref().unwrap_or_default();
         out.extend((alias.len() as u16).to_le_bytes());
         out.extend(alias);
@@ -105,7 +107,9 @@ impl NodeDraft {
     }
 
     fn encode(&self, name: &[u8], offsets: &BTreeMap<&[u8], u32>, out: &mut Vec<u8>) {
-        let target = |name: &Vec<u8>| offsets.get(name.as_slice()).copied().unwrap_or_default().to_le_bytes();
+        let target = |name: &Vec<u8>| {
+            offsets.get(name.as_slice()).copied().unwrap_or_default().to_le_bytes()
+        };
         out.push(name.len() as u8);
         out.extend(name);
         for count in [self.v4.len(), self.v6.len(), self.srv.len(), self.glue.len()] {
@@ -189,7 +193,8 @@ impl<'t> Group<'t> {
     /// ExternalName's target in wire form.
     pub fn alias(&self) -> Option<&'t [u8]> {
         let len = usize::from(u16_le(self.octets, self.head + 1));
-        (self.octets[self.head] & ALIAS != 0).then(|| &self.octets[self.head + 3..self.head + 3 + len])
+        (self.octets[self.head] & ALIAS != 0)
+            .then(|| &self.octets[self.head + 3..self.head + 3 + len])
     }
 
     /// The node of this folded relative name.
@@ -274,7 +279,8 @@ impl<'t> Node<'t> {
     pub fn srv(&self) -> impl ExactSizeIterator<Item = Srv<'t>> + use<'t> {
         let from = self.srv_start();
         let group = self.group;
-        let (entries, _) = self.records[from..from + 8 * usize::from(self.counts[2])].as_chunks::<8>();
+        let (entries, _) =
+            self.records[from..from + 8 * usize::from(self.counts[2])].as_chunks::<8>();
         entries.iter().map(move |entry| Srv {
             weight: u16_le(entry, 0),
             port: u16_le(entry, 2),
@@ -343,7 +349,11 @@ mod tests {
     #[test]
     fn an_alias_keeps_its_target() {
         let alias = Some(b"\x07Example\x03org\0".to_vec());
-        let draft = GroupDraft { key: b"\x01a\x01b".to_vec(), alias: alias.clone(), ..GroupDraft::default() };
+        let draft = GroupDraft {
+            key: b"\x01a\x01b".to_vec(),
+            alias: alias.clone(),
+            ..GroupDraft::default()
+        };
         let mut octets = Vec::new();
         draft.encode(&mut octets);
         assert_eq!(Group::at(&octets).alias(), alias.as_deref());

@@ -199,7 +199,9 @@ impl<'t> Asked<'t, '_> {
         };
         match (known, address, self.qtype) {
             (false, ..) => Found::NxDomain,
-            (_, IpAddr::V4(_), rtype::A) | (_, IpAddr::V6(_), rtype::AAAA) => Found::Address(address),
+            (_, IpAddr::V4(_), rtype::A) | (_, IpAddr::V6(_), rtype::AAAA) => {
+                Found::Address(address)
+            }
             _ => Found::NoData,
         }
     }

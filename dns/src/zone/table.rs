@@ -103,7 +103,9 @@ impl SnapshotChange<'_> {
             let of_changed =
                 |name: &&ObjectName| delta.namespaces.binary_search(&name.namespace).is_ok();
             for snapshot in [self.previous, self.next] {
-                touched.extend(snapshot.services.iter().map(|(name, _)| name).filter(of_changed).cloned());
+                touched.extend(
+                    snapshot.services.iter().map(|(name, _)| name).filter(of_changed).cloned(),
+                );
             }
             touched.sort_unstable();
             touched.dedup();
@@ -155,7 +157,9 @@ impl SnapshotChange<'_> {
             for item in before.iter().filter(|item| after.binary_search(item).is_err()) {
                 drafts.remove(item.0, item.1, &item.2);
             }
-            for (address, rank, target) in after.into_iter().filter(|i| before.binary_search(i).is_err()) {
+            for (address, rank, target) in
+                after.into_iter().filter(|i| before.binary_search(i).is_err())
+            {
                 drafts.add(address, rank, target);
             }
         }
@@ -188,7 +192,9 @@ impl SnapshotChange<'_> {
         let mut found = false;
         for own in &self.view.own_addresses {
             let Some(entry) = reverse.get(reverse::key(*own).as_slice()) else { continue };
-            for (_, target) in Reverse::at(entry).items().filter(|(rank, _)| *rank == reverse::OF_ENDPOINT) {
+            for (_, target) in
+                Reverse::at(entry).items().filter(|(rank, _)| *rank == reverse::OF_ENDPOINT)
+            {
                 found = true;
                 self.servers_behind(target, &mut servers);
             }
@@ -216,7 +222,9 @@ impl SnapshotChange<'_> {
             }
             Some(ServiceKind::Headless) => {
                 let all = compile::addresses(&name, state, self.view);
-                servers.extend(all.into_iter().map(|(address, _, target)| (with_svc(&target), address)));
+                servers.extend(
+                    all.into_iter().map(|(address, _, target)| (with_svc(&target), address)),
+                );
             }
             Some(ServiceKind::External(_)) | None => {}
         }

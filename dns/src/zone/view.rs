@@ -128,12 +128,7 @@ impl View {
                 .into_iter()
                 .fold(labels, KindSet::with);
         }
-        Needs {
-            kinds,
-            labels,
-            endpoint_pods: self.endpoint_pod_names,
-            endpoint_zones: self.zonal,
-        }
+        Needs { kinds, labels, endpoint_pods: self.endpoint_pod_names, endpoint_zones: self.zonal }
     }
 
     /// The first zone that is not a reverse one, folded wire form: PTR records point into it.

@@ -37,7 +37,8 @@ impl ErrorLog {
             return;
         }
         let text = failure.reason.to_string();
-        let matching = self.consolidated.iter().find(|counted| counted.rule.pattern.0.is_match(&text));
+        let matching =
+            self.consolidated.iter().find(|counted| counted.rule.pattern.0.is_match(&text));
         let level = match matching {
             Some(counted) if !counted.rule.period.is_zero() => {
                 let first = counted.count();
@@ -49,7 +50,8 @@ impl ErrorLog {
             Some(counted) => counted.rule.level,
             None => Level::Error,
         };
-        let (code, name, rtype) = (u16::from(failure.code), query.name().to_lowercase(), query.rtype());
+        let (code, name, rtype) =
+            (u16::from(failure.code), query.name().to_lowercase(), query.rtype());
         emit(level, &format!("{code} {name} {rtype}: plugin/{}: {text}", failure.plugin));
     }
 }

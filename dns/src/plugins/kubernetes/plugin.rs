@@ -49,7 +49,8 @@ impl Kubernetes {
                 Err(Failure::with_code("kubernetes", ResponseCode::Refused, reason))
             }
             Found::Alias(target) => {
-                let follow = Follow { plugin: self, directory: &directory, query, zone: found.zone };
+                let follow =
+                    Follow { plugin: self, directory: &directory, query, zone: found.zone };
                 Ok(follow.alias(&folded, &found, target).await)
             }
             _ => {

@@ -57,7 +57,9 @@ pub fn records(
         Found::Ptr(reverse) => {
             let zone = name(&[view.primary_zone()?])?;
             let target = |relative| {
-                Some(builder.own(RData::PTR(PTR(name(&[relative, b"\x03svc"])?.append_domain(&zone).ok()?))))
+                Some(builder.own(RData::PTR(PTR(
+                    name(&[relative, b"\x03svc"])?.append_domain(&zone).ok()?,
+                ))))
             };
             out.answers = reverse.targets().filter_map(target).collect();
         }
@@ -128,7 +130,8 @@ impl Builder<'_> {
             ZoneKind::ClusterSet => self.directory.import_serial,
             ZoneKind::Cluster | ZoneKind::Reverse => self.directory.serial,
         };
-        let (mname, rname) = (self.in_zone(&[b"\x02ns\x03dns"])?, self.in_zone(&[b"\x0ahostmaster"])?);
+        let (mname, rname) =
+            (self.in_zone(&[b"\x02ns\x03dns"])?, self.in_zone(&[b"\x0ahostmaster"])?);
         let data = RData::SOA(SOA::new(mname, rname, serial, 7200, 1800, 86_400, self.view.ttl));
         Some(Record::from_rdata(self.zone.clone(), self.view.soa_ttl(), data))
     }
@@ -147,7 +150,11 @@ impl Builder<'_> {
                 _ => <[u8; 16]>::try_from(octets).map_or(IpAddr::from([0; 4]), IpAddr::from),
             };
             if let Some(owner) = target(relative) {
-                out.additionals.push(Record::from_rdata(owner, self.view.ttl, address_data(address)));
+                out.additionals.push(Record::from_rdata(
+                    owner,
+                    self.view.ttl,
+                    address_data(address),
+                ));
             }
         }
     }

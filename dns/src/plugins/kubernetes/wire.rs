@@ -71,7 +71,9 @@ pub fn write(
             let zone = view.primary_zone()?;
             for target in reverse.targets() {
                 let rdata: [&[u8]; 3] = [target, b"\x03svc", zone];
-                or_truncate(&mut reply, |reply| reply.push_own(Section::Answer, rtype::PTR, ttl, &rdata));
+                or_truncate(&mut reply, |reply| {
+                    reply.push_own(Section::Answer, rtype::PTR, ttl, &rdata)
+                });
             }
         }
         Found::Version => {
@@ -169,10 +171,8 @@ impl<'q> Writer<'_, 'q> {
             let fixed = fixed(address_type(address), ttl, address.len());
             let written = match places.find(target) {
                 Some(pointer) => reply.push(Section::Additional, &[&pointer, &fixed, address]),
-                None => reply.push(
-                    Section::Additional,
-                    &[target, key, b"\x03svc", zone, &fixed, address],
-                ),
+                None => reply
+                    .push(Section::Additional, &[target, key, b"\x03svc", zone, &fixed, address]),
             };
             if !written {
                 // Only a cut answer section makes a client ask again over TCP.
@@ -187,7 +187,9 @@ impl<'q> Writer<'_, 'q> {
         let mut last: &[u8] = &[];
         for (name, _) in self.directory.servers.iter() {
             if name != last {
-                or_truncate(reply, |r| r.push_own(Section::Answer, rtype::NS, ttl, &[name, &pointer]));
+                or_truncate(reply, |r| {
+                    r.push_own(Section::Answer, rtype::NS, ttl, &[name, &pointer])
+                });
             }
             last = name;
         }

@@ -112,9 +112,13 @@ fn read_into(weights: &ArcSwap<Weights>, file: &Path) {
     match std::fs::read_to_string(file) {
         Ok(text) => match Weights::parse(&text) {
             Ok(read) => weights.store(Arc::new(read)),
-            Err(error) => tracing::error!(target: "plugin/loadbalance", "{place}: {error}; the last good weights stay"),
+            Err(error) => {
+                tracing::error!(target: "plugin/loadbalance", "{place}: {error}; the last good weights stay")
+            }
         },
-        Err(error) => tracing::warn!(target: "plugin/loadbalance", "can't read the weight file {place}: {error}"),
+        Err(error) => {
+            tracing::warn!(target: "plugin/loadbalance", "can't read the weight file {place}: {error}")
+        }
     }
 }
 

@@ -60,7 +60,8 @@ impl Readiness {
             .waiting
             .iter()
             .filter(|(plugin, was_ready)| {
-                let settled = self.monitor == Monitor::UntilReady && was_ready.load(Ordering::Relaxed);
+                let settled =
+                    self.monitor == Monitor::UntilReady && was_ready.load(Ordering::Relaxed);
                 let ready = settled || plugin.ready();
                 was_ready.store(ready, Ordering::Relaxed);
                 !ready
@@ -78,7 +79,8 @@ impl Readiness {
             }
         }
         if let Some(failure) = &*self.state.reload_failure.lock() {
-            let _ = write!(remarks, "\nreload: failed, serving the last good configuration: {failure}");
+            let _ =
+                write!(remarks, "\nreload: failed, serving the last good configuration: {failure}");
         }
         Ok(remarks)
     }
