@@ -18,7 +18,7 @@ use super::{
     interfaces,
     listening::Wanted,
     routes::{Block, Routes, own_addresses},
-    short::ShortPlan,
+    short::{ClaimNames, ShortPlan},
 };
 use crate::{
     corefile::{
@@ -32,6 +32,7 @@ use crate::{
         PluginConfig,
         bind::config::Target,
         errors::ErrorLog,
+        hosts::Hosts,
         kubernetes::{self, Kubernetes, config::Api},
         loadbalance::Loadbalance,
         log::QueryLog,
@@ -290,9 +291,13 @@ impl<'a> Builder<'a> {
                 parts.short_plan().rotate = true;
             }
             PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
+            PluginConfig::Hosts(config) => {
+                let hosts = Hosts::start(config, &self.workshop.metrics);
+                parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
+                parts.chain.push(hosts);
+            }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Cache(_)
-            | PluginConfig::Hosts(_)
             | PluginConfig::Loop(_)
             | PluginConfig::Forward(_) => {
                 let _ = server;
