@@ -21,7 +21,10 @@ mod limit;
 mod lines;
 mod observe;
 mod page;
+mod paging;
+mod path;
 mod sink;
+mod stream;
 
 pub use self::{
     connect::{ConnectError, SERVICE_ACCOUNT},

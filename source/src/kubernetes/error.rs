@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io};
 use daymark_cluster::Kind;
 use thiserror::Error;
 
-use super::{follow::path, page::NotAList};
+use super::{page::NotAList, path::path};
 
 /// A request or a stream failed.
 #[derive(Debug, Error)]
@@ -29,8 +29,8 @@ pub(crate) enum ApiError {
     #[error("the version asked for is gone (410)")]
     Expired,
     /// The server has not yet seen the version that we hold.
-    #[error("{endpoint} is behind: we hold version {held}{}", got.map(|got| format!(", it has {got}")).unwrap_or_default())]
-    Behind { endpoint: String, held: u64, got: Option<u64> },
+    #[error("{endpoint} has not yet seen what we have seen already")]
+    Behind { endpoint: String },
     /// Any other status.
     #[error("{endpoint} answers {code}: {message}")]
     Server { endpoint: String, code: u16, message: String },
@@ -91,9 +91,7 @@ impl ApiError {
             410 => ApiError::Expired,
             _ if reason == "Expired" => ApiError::Expired,
             // The API gives this no reason of its own that all versions share.
-            _ if message.contains("Too large resource version") => {
-                ApiError::Behind { endpoint, held: 0, got: None }
-            }
+            _ if message.contains("Too large resource version") => ApiError::Behind { endpoint },
             _ => ApiError::Server { endpoint, code, message },
         }
     }
