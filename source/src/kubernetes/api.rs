@@ -14,7 +14,7 @@ use futures::AsyncBufRead;
 use http::{Request, header};
 
 use super::{
-    connect::Connection,
+    connect::{Connection, TokenFile},
     error::ApiError,
     limit::{Limiter, Limits},
     observe::{ApiObserver, Requested},
@@ -73,7 +73,7 @@ impl Api {
         let _place = self.limiter.admit().await;
         self.observer.limited(&self.connection.host, Self::METHOD, queued.elapsed());
         let mut request = Request::get(uri).header(header::ACCEPT, "application/json");
-        if let Some(token) = self.connection.token.as_ref().and_then(|token| token.header()) {
+        if let Some(token) = self.connection.token.as_ref().and_then(TokenFile::header) {
             request = request.header(header::AUTHORIZATION, token);
         }
         let request = request

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use http::{HeaderName, HeaderValue, Uri, header::USER_AGENT};
+use http::{HeaderValue, Uri, header::USER_AGENT};
 use kube::{
     Config,
     config::{Kubeconfig, KubeconfigError},
@@ -132,7 +132,7 @@ impl Connection {
         // Retries are ours to pace, to count and to tell of.
         kube.default_retry = false;
         if let Ok(agent) = HeaderValue::from_str(&config.user_agent) {
-            kube.headers.push((HeaderName::from(USER_AGENT), agent));
+            kube.headers.push((USER_AGENT, agent));
         }
         let token = match kube.auth_info.token_file.take() {
             // An inline token goes before a file, as in client-go.
