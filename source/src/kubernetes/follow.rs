@@ -270,7 +270,8 @@ impl Follower {
             }
             _ => {}
         }
-        if error.is_routine() && self.tries == 0 {
+        let at_once = self.may_go_on_at_once(&error);
+        if at_once || (error.is_routine() && self.tries == 0) {
             debug!(kind = self.kind.plural(), %error, "starting anew");
         } else {
             let concerns = (!error.concerns_endpoint()).then_some(self.kind);
@@ -279,8 +280,7 @@ impl Follower {
                 error!(kind = self.kind.plural(), help = remedy, "{error}");
             }
         }
-        let wait = if self.may_go_on_at_once(&error) {
-            self.tries = 1;
+        let wait = if at_once {
             Duration::ZERO
         } else if error.needs_a_person() {
             self.pause(self.backoff.max.max(SLOW))
@@ -290,15 +290,22 @@ impl Follower {
         tokio::time::sleep(wait).await;
     }
 
-    /// What is no fault of the server needs no wait, now and then.
+    /// What is no fault of the server needs no wait, now and then: least of all a version that went
+    /// while the API was away.
     fn may_go_on_at_once(&mut self, error: &ApiError) -> bool {
-        let harmless = matches!(error, ApiError::Silent { .. } | ApiError::Expired);
+        let harmless = match error {
+            ApiError::Expired => true,
+            ApiError::Silent { .. } => self.tries == 0,
+            _ => false,
+        };
         let now = Instant::now();
         let recently = self.eager.is_some_and(|last| now.duration_since(last) < BRIEF);
-        if self.tries > 0 || !harmless || recently {
+        if !harmless || recently {
             return false;
         }
         self.eager = Some(now);
+        // A second silence in a row is worth telling of.
+        self.tries = 1;
         true
     }
 

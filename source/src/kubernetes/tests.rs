@@ -374,9 +374,11 @@ async fn an_api_that_is_away_is_named_and_found_again() {
     assert!(trouble.message.contains("check that the API server runs"), "{trouble:?}");
     assert_eq!(services(&source.reader.snapshot()), "a=1", "the last state stays");
     let double = Double::at(address).await;
-    double.script(SERVICES, [Reply::watch(&[event("MODIFIED", service("a", 10, 2))])]);
+    let (relist, live) = Reply::live(&[added("a", 10, 2), end_of_list(12)]);
+    double.script(SERVICES, [Reply::ended(&[expired()]), relist]);
     wait(&source.reader, "a=2").await;
     assert!(source.status().troubles.is_empty());
+    drop(live);
     assert!(double.request(SERVICES, 1).await.query.contains("resourceVersion=9"));
 }
 
