@@ -15,8 +15,8 @@ use clap::{CommandFactory, Parser};
 
 use self::arguments::{Arguments, CheckWhat, Verb};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+//#[global_allocator]
+//static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments::normalized(std::env::args_os()));
