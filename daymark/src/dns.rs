@@ -16,6 +16,7 @@ use daymark_dns::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    api_metrics::ApiMetrics,
     arguments::{DnsOptions, version},
     clusters::Clusters,
     default_corefile, logging,
@@ -38,7 +39,7 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:?}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
@@ -80,12 +81,14 @@ fn server_options(options: &DnsOptions) -> Options {
             text: default_corefile::text(options.manifests.is_some()),
         },
     };
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let observer = ApiMetrics::new(&metrics);
     Options {
         origin,
         reader: Arc::new(Disk),
         default_port: options.port,
-        source: Arc::new(Clusters::new(options.manifests.clone())),
-        metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))),
+        source: Arc::new(Clusters::new(options.manifests.clone(), observer)),
+        metrics,
     }
 }
 

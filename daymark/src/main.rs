@@ -1,6 +1,7 @@
 //! `daymark`: Kubernetes service networking in one binary. This file only finds the verb.
 #![forbid(unsafe_code)]
 
+mod api_metrics;
 mod arguments;
 mod check;
 mod clusters;

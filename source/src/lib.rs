@@ -4,15 +4,21 @@
 //! the only crate that names `kube` and `k8s-openapi`; it never decides what an object means to
 //! DNS, lb or policy.
 //!
-//! Start with [`Source`], then [`manifests`], then `trim` (what is kept of an object).
+//! Start with [`Source`], then [`manifests`] and [`kubernetes`], then `trim` (what is kept of an object).
 #![forbid(unsafe_code)]
 
 use std::{path::Path, sync::Arc};
 
 use daymark_cluster::{Needs, Reader, Writer};
+use tokio::task::JoinSet;
 
-use self::{manifests::ManifestError, status::Board};
+use self::{
+    kubernetes::{ApiConfig, ApiObserver, ConnectError},
+    manifests::ManifestError,
+    status::Board,
+};
 
+pub mod kubernetes;
 pub mod manifests;
 mod status;
 mod trim;
@@ -30,6 +36,7 @@ pub struct Source {
 
 enum Running {
     Manifests { _watcher: manifests::Watcher },
+    Kubernetes { _tasks: JoinSet<()> },
 }
 
 impl Source {
@@ -49,6 +56,21 @@ impl Source {
             Arc::clone(&board),
         )?;
         Ok(Source { reader, board, _running: Running::Manifests { _watcher: watcher } })
+    }
+
+    /// Follows the Kubernetes API on tasks of the current tokio runtime. Returns at once: whether
+    /// the API answers shows in [`Source::status`] and in `reader.synced()`.
+    ///
+    /// # Errors
+    /// [`ConnectError`] for what no waiting mends: a file that is missing, a URL that is none.
+    pub fn kubernetes(
+        config: &ApiConfig,
+        needs: Needs,
+        observer: Arc<dyn ApiObserver>,
+    ) -> Result<Self, ConnectError> {
+        let board = Arc::new(Board::default());
+        let (tasks, reader) = kubernetes::start(config, needs, observer, &board)?;
+        Ok(Source { reader, board, _running: Running::Kubernetes { _tasks: tasks } })
     }
 
     /// How it is doing.

@@ -19,6 +19,7 @@ mod address;
 mod error;
 mod folder;
 mod parse;
+mod plan;
 mod watch;
 
 pub use self::{

@@ -1,1 +1,12 @@
-//! tests
+//! What black-box tests stand on: real peers, a real control plane, the real binary, a DNS client.
+//!
+//! Nothing here knows how a server works inside. Start with [`process`] and [`dns`], then
+//! [`control_plane`], then [`rules`] (the table of record rules).
+
+pub mod control_plane;
+pub mod dns;
+pub mod folder;
+pub mod peers;
+pub mod ports;
+pub mod process;
+pub mod rules;

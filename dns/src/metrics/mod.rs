@@ -9,6 +9,7 @@ mod families;
 mod forward;
 
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{
         Arc,
@@ -36,6 +37,8 @@ pub struct Metrics {
     /// `daymark_loop_detected{zone, to}`: 1 for an upstream that was found to lead back here.
     pub loop_detected: IntGaugeVec,
     reload_version: IntGaugeVec,
+    /// Collectors that plugins of successive configurations share, by the name of a family.
+    shared: Mutex<HashMap<String, Box<dyn Any + Send + Sync>>>,
 }
 
 /// The per-query counters of all threads and the label sets they are kept under.
@@ -80,6 +83,7 @@ impl Metrics {
                 "SHA-512 of the configuration that is served.",
                 &["hash", "value"],
             ),
+            shared: Mutex::default(),
         };
         let build = gauges(
             "coredns_build_info",
@@ -110,6 +114,19 @@ impl Metrics {
         if let Err(error) = self.registry.register(collector) {
             tracing::debug!(%error, "metrics registered before");
         }
+    }
+
+    /// The collector of these families that is registered, which is `collector` if none was: a
+    /// reload goes on counting where the configuration before it stopped.
+    pub fn shared<C: Collector + Clone + Send + Sync + 'static>(&self, collector: C) -> C {
+        let key = collector.desc().first().map(|desc| desc.fq_name.clone()).unwrap_or_default();
+        let mut shared = self.shared.lock();
+        if let Some(held) = shared.get(&key).and_then(|held| held.downcast_ref::<C>()) {
+            return held.clone();
+        }
+        self.register(Box::new(collector.clone()));
+        shared.insert(key, Box::new(collector.clone()));
+        collector
     }
 
     /// Takes a collector out, when what it counts is gone.

@@ -18,7 +18,7 @@ use super::{
     interfaces,
     listening::Wanted,
     routes::{Block, Routes, own_addresses},
-    short::ShortPlan,
+    short::{ClaimNames, ShortPlan},
 };
 use crate::{
     corefile::{
@@ -33,6 +33,7 @@ use crate::{
         bind::config::Target,
         errors::ErrorLog,
         forward::Forward,
+        hosts::Hosts,
         kubernetes::{self, Kubernetes, config::Api},
         loadbalance::Loadbalance,
         log::QueryLog,
@@ -291,6 +292,11 @@ impl<'a> Builder<'a> {
                 parts.short_plan().rotate = true;
             }
             PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
+            PluginConfig::Hosts(config) => {
+                let hosts = Hosts::start(config, &self.workshop.metrics);
+                parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
+                parts.chain.push(hosts);
+            }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Forward(config) => {
                 let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
@@ -303,7 +309,7 @@ impl<'a> Builder<'a> {
                     })?;
                 parts.chain.push(forward);
             }
-            PluginConfig::Cache(_) | PluginConfig::Hosts(_) | PluginConfig::Loop(_) => {
+            PluginConfig::Cache(_) | PluginConfig::Loop(_) => {
                 let _ = server;
                 return Err(SetupError::Plugin {
                     plugin: plugin.name(),

@@ -2,3 +2,7 @@
 
 pub mod config;
 pub mod entries;
+pub mod file;
+pub mod plugin;
+
+pub use plugin::Hosts;

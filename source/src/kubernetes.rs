@@ -1,0 +1,137 @@
+//! The Kubernetes API as a source.
+//!
+//! One task for each kind lists and watches through a `kube` client; each line is decoded straight
+//! into its compact form, so API objects are never held. State never goes back in time: see
+//! `follow`, where to start reading. An API that is away, slow or hostile costs freshness only; the
+//! last state stays.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use daymark_cluster::{Needs, Reader, Writer};
+use tokio::task::JoinSet;
+
+use self::{api::Api, connect::Connection, follow::Follower, sink::Sink};
+use crate::status::Board;
+
+mod api;
+mod connect;
+mod error;
+mod follow;
+mod limit;
+mod lines;
+mod observe;
+mod page;
+mod paging;
+mod path;
+mod sink;
+mod stream;
+
+pub use self::{
+    connect::{ConnectError, SERVICE_ACCOUNT},
+    limit::Limits,
+    observe::{ApiObserver, Requested, Restart},
+};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the head of a response.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How to reach the API, and how to behave towards it.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Where it is and who we are.
+    pub access: Access,
+    /// Waits between tries.
+    pub backoff: Backoff,
+    /// A watch without an event or bookmark for this long is begun anew. The API sends bookmarks
+    /// about every minute.
+    pub silence: Duration,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+}
+
+/// Where the API is and who we are to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// As a pod: by KUBERNETES_SERVICE_HOST and _PORT, and the account under [`SERVICE_ACCOUNT`].
+    InCluster,
+    /// By a kubeconfig file.
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// A context in it; `None` for its current one.
+        context: Option<String>,
+    },
+    /// By URL.
+    Endpoint {
+        /// `http://HOST:PORT` or `https://HOST:PORT`.
+        url: String,
+        /// Credentials; without them an https endpoint must be one that the system trusts.
+        tls: Option<TlsFiles>,
+    },
+}
+
+/// Client certificate, its key, and the CA of the server: PEM files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// Client certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// CA of the server; read again about every minute.
+    pub ca: PathBuf,
+}
+
+/// Waits between tries: doubled from `min` to `max`, each shortened at random by up to half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backoff {
+    /// The first wait.
+    pub min: Duration,
+    /// The longest wait. What only a person can help is tried every 10 s.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    /// For a few DNS servers: 100 ms to 1.5 s. Thousands of node agents want 1 s to 10 s.
+    fn default() -> Self {
+        Backoff { min: Duration::from_millis(100), max: Duration::from_millis(1500) }
+    }
+}
+
+impl ApiConfig {
+    /// The defaults for a DNS server.
+    pub fn new(access: Access) -> Self {
+        ApiConfig {
+            access,
+            backoff: Backoff::default(),
+            silence: Duration::from_secs(90),
+            limits: Limits::default(),
+            user_agent: concat!("daymark/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Starts the tasks, which end when the set is dropped.
+pub(crate) fn start(
+    config: &ApiConfig,
+    needs: Needs,
+    observer: Arc<dyn ApiObserver>,
+    board: &Arc<Board>,
+) -> Result<(JoinSet<()>, Reader), ConnectError> {
+    let connection = Connection::new(config)?;
+    let patience = config.silence.min(HEAD_TIMEOUT);
+    let api = Arc::new(Api::new(connection, config.limits, observer, patience));
+    let sink = Arc::new(Sink::new(needs, Writer::new(needs.kinds)));
+    let mut tasks = JoinSet::new();
+    for kind in needs.kinds.iter() {
+        let (api, sink, board) = (Arc::clone(&api), Arc::clone(&sink), Arc::clone(board));
+        tasks.spawn(Follower::new(kind, api, sink, board, config.backoff, config.silence).run());
+    }
+    Ok((tasks, sink.reader()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! A real etcd and kube-apiserver on loopback, and a client for making objects in it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use http::{Method, Request};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{peers, ports};
+
+/// A running control plane. Stopped, and its data deleted, when dropped.
+pub struct ControlPlane {
+    folder: TempDir,
+    port: u16,
+    client: Client,
+    runtime: Runtime,
+}
+
+impl ControlPlane {
+    /// Starts etcd and kube-apiserver.
+    ///
+    /// # Errors
+    /// If a peer is missing or does not come up.
+    pub fn start() -> anyhow::Result<Self> {
+        for peer in ["etcd", "kube-apiserver"] {
+            peers::program(peer).map_err(anyhow::Error::msg)?;
+        }
+        let folder = tempfile::Builder::new().prefix("daymark-control-plane-").tempdir()?;
+        let port = ports::free();
+        script("start", folder.path(), port)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = runtime.block_on(connect(&folder.path().join("admin.kubeconfig")))?;
+        Ok(ControlPlane { folder, port, client, runtime })
+    }
+
+    /// Kubeconfig of an administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("admin.kubeconfig")
+    }
+
+    /// The API server's URL.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// A file of the administrator's certificate: `ca.crt`, `admin.crt`, `admin.key`.
+    pub fn pki(&self, file: &str) -> PathBuf {
+        self.folder.path().join("pki").join(file)
+    }
+
+    /// Makes an object out of a manifest: creates it, writes its status where there is one, and
+    /// deletes it again where it asks for that (see tests/dns/rules/README.md).
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub fn make(&self, manifest: &Value) -> anyhow::Result<()> {
+        let (collection, name) = path(manifest)?;
+        match self.call(Method::POST, &collection, Some(manifest)) {
+            Err(error) if error.to_string().contains("AlreadyExists") => {}
+            other => drop(other?),
+        }
+        let object = format!("{collection}/{name}");
+        if let Some(status) = manifest.get("status") {
+            let patch = serde_json::json!({ "status": status });
+            self.call(Method::PATCH, &format!("{object}/status"), Some(&patch))?;
+        }
+        if manifest["metadata"]["annotations"]["daymark.test/delete"] == "true" {
+            self.call(Method::DELETE, &object, None)?;
+        }
+        Ok(())
+    }
+
+    /// One call of the API.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let kind = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let request = Request::builder().method(&method).uri(path).header("content-type", kind);
+        let reply = self.runtime.block_on(self.client.request(request.body(body)?));
+        reply.with_context(|| format!("{method} {path}"))
+    }
+
+    /// Stops the API server and etcd; the data stays.
+    ///
+    /// # Errors
+    /// If they do not end.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        script("stop", self.folder.path(), self.port)
+    }
+
+    /// Starts them again on the same data and port.
+    ///
+    /// # Errors
+    /// If they do not come up.
+    pub fn start_again(&self) -> anyhow::Result<()> {
+        script("start", self.folder.path(), self.port)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("stopping the control plane: {error:#}");
+        }
+    }
+}
+
+fn script(verb: &str, folder: &Path, port: u16) -> anyhow::Result<()> {
+    // etcd's two ports are chosen once and kept beside its data.
+    let ports = folder.join("etcd-ports");
+    let kept = std::fs::read_to_string(&ports).ok();
+    let kept = kept.unwrap_or_else(|| format!("{} {}", ports::free(), ports::free()));
+    std::fs::write(&ports, &kept)?;
+    let (etcd, etcd_peer) = kept.split_once(' ').context("two ports")?;
+    let output = Command::new(peers::repository().join("tests/peers/apiserver.sh"))
+        .arg(verb)
+        .arg(folder)
+        .env("PEERS_BIN", peers::folder())
+        .env("PORT", port.to_string())
+        .env("ETCD_PORT", etcd)
+        .env("ETCD_PEER_PORT", etcd_peer)
+        .output()
+        .context("running apiserver.sh")?;
+    if !output.status.success() {
+        bail!("apiserver.sh {verb}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+async fn connect(kubeconfig: &Path) -> anyhow::Result<Client> {
+    // Another test of this process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// Path of the collection that a manifest's object belongs to, and the object's name.
+fn path(manifest: &Value) -> anyhow::Result<(String, String)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let kind = text(&manifest["kind"]).context("a manifest has a kind")?;
+    let version = text(&manifest["apiVersion"]).context("a manifest has an apiVersion")?;
+    let name = text(&manifest["metadata"]["name"]).context("a manifest has a name")?;
+    let root = if version.contains('/') { "/apis" } else { "/api" };
+    let plural = format!("{}s", kind.to_lowercase());
+    let scope = match text(&manifest["metadata"]["namespace"]) {
+        Some(namespace) => format!("/namespaces/{namespace}"),
+        None => String::new(),
+    };
+    Ok((format!("{root}/{version}{scope}/{plural}"), name))
+}

@@ -1,0 +1,45 @@
+//! Where the programs under test are: our binary, and the peers that `cargo xtask peers` built.
+
+use std::path::{Path, PathBuf};
+
+/// Root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")
+}
+
+/// Folder of the built peers.
+pub fn folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os("DAYMARK_PEERS") {
+        return folder.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    cache.unwrap_or_else(home).join("daymark/peers/bin")
+}
+
+/// A peer's program.
+///
+/// # Errors
+/// Why tests that need it can't run: it has not been built.
+pub fn program(name: &str) -> Result<PathBuf, String> {
+    let path = folder().join(name);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(format!("{name} has not been built: `cargo xtask peers` does it (needs Go)")),
+    }
+}
+
+/// Our own binary, as the build that made the tests left it (or `DAYMARK_BIN`).
+///
+/// # Panics
+/// If it is not there: the tests can say nothing then.
+pub fn daymark() -> PathBuf {
+    if let Some(path) = std::env::var_os("DAYMARK_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let folder = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+    let path = folder.join("daymark");
+    assert!(path.exists(), "{} is missing: run `cargo build -p daymark` first", path.display());
+    path
+}

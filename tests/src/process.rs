@@ -1,0 +1,151 @@
+//! Programs that are started for a test and end with it.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+/// How long a program may take until it serves. Generous: a busy machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running program with its output in a file. Killed when dropped.
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts `program` with its output in `log`.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        Program::start_in(Path::new("/"), program, arguments, &[], log)
+    }
+
+    /// Starts `program` in a folder, with more in its environment.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_in<A: AsRef<OsStr>>(
+        folder: &Path,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .envs(environment.iter().cloned())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        Ok(Program { child, log: log.to_owned() })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it accepts TCP connections at `address`.
+    ///
+    /// # Errors
+    /// If it ends before, or does not within [`PATIENCE`]; with what it printed.
+    pub fn wait_until_listening(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        self.wait_until(&format!("listening on {address}"), || {
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        })
+    }
+
+    /// Waits until `done`.
+    ///
+    /// # Errors
+    /// As [`Program::wait_until_listening`].
+    pub fn wait_until(&mut self, what: &str, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while !done() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) before {what}:\n{}", self.output());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("not {what} within {PATIENCE:?}:\n{}", self.output());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Sends a signal by name (`TERM`, `USR1`, `KILL`).
+    ///
+    /// # Errors
+    /// If there is no such signal or process.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status()?;
+        if !status.success() {
+            bail!("kill -{name} {}: {status}", self.id());
+        }
+        Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end within [`PATIENCE`].
+    pub fn wait_for_end(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("still running after {PATIENCE:?}:\n{}", self.output());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nobody to tell at this point.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Tries something again until it works or [`PATIENCE`] is over: what comes into being a little
+/// later (an API for a new CRD) is no failure.
+///
+/// # Errors
+/// The last one.
+pub fn retried<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if start.elapsed() < PATIENCE / 6 => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            outcome => return outcome,
+        }
+    }
+}
