@@ -204,7 +204,7 @@ pub enum FailureReason {
     },
     /// A bound was hit.
     #[error("{0}")]
-    Overload(&'static str),
+    Overload(Arc<str>),
 }
 
 impl Failure {

@@ -32,6 +32,7 @@ use crate::{
         PluginConfig,
         bind::config::Target,
         errors::ErrorLog,
+        forward::Forward,
         hosts::Hosts,
         kubernetes::{self, Kubernetes, config::Api},
         loadbalance::Loadbalance,
@@ -297,9 +298,18 @@ impl<'a> Builder<'a> {
                 parts.chain.push(hosts);
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
-            PluginConfig::Cache(_)
-            | PluginConfig::Loop(_)
-            | PluginConfig::Forward(_) => {
+            PluginConfig::Forward(config) => {
+                let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
+                let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
+                let forward = Forward::start(config, &self.workshop.metrics.forward, followed)
+                    .await
+                    .map_err(|error| SetupError::Plugin {
+                        plugin: "forward",
+                        what: error.to_string(),
+                    })?;
+                parts.chain.push(forward);
+            }
+            PluginConfig::Cache(_) | PluginConfig::Loop(_) => {
                 let _ = server;
                 return Err(SetupError::Plugin {
                     plugin: plugin.name(),

@@ -1,0 +1,53 @@
+//! What can go wrong between us and an upstream.
+
+use std::io;
+
+/// Extended DNS Error: no authority could be reached (RFC 8914 §4.23).
+pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+/// Extended DNS Error: an error on the way to another server (RFC 8914 §4.24).
+pub const NETWORK_ERROR: u16 = 23;
+
+/// Why an upstream gave no usable reply. The texts are those that CoreDNS's users filter logs by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// No reply in time.
+    #[error("i/o timeout")]
+    Timeout,
+    /// The network said no.
+    #[error("{0}")]
+    Network(io::ErrorKind),
+    /// No connection in time.
+    #[error("dial: i/o timeout")]
+    ConnectTimeout,
+    /// No connection, or its TLS handshake failed.
+    #[error("dial: {0}")]
+    Connect(String),
+    /// The connection ended before the reply.
+    #[error("connection closed by the upstream")]
+    Closed,
+    /// The reply is no DNS message.
+    #[error("malformed reply")]
+    Malformed,
+    /// As many queries wait for this upstream as are allowed to.
+    #[error("too many queries wait for this upstream")]
+    Busy,
+}
+
+impl AskError {
+    /// The Extended DNS Error that tells a client of this.
+    pub fn extended(&self) -> u16 {
+        match self {
+            AskError::Timeout | AskError::ConnectTimeout | AskError::Busy => NO_REACHABLE_AUTHORITY,
+            AskError::Network(_)
+            | AskError::Connect(_)
+            | AskError::Closed
+            | AskError::Malformed => NETWORK_ERROR,
+        }
+    }
+}
+
+impl From<io::Error> for AskError {
+    fn from(error: io::Error) -> Self {
+        AskError::Network(error.kind())
+    }
+}
