@@ -62,13 +62,19 @@ pub enum Transport {
 /// # Errors
 /// If either is none.
 pub fn query(name: &str, rtype: &str, edns: Option<&EdnsOptions>) -> anyhow::Result<Message> {
-    let rtype = match rtype.strip_prefix("TYPE").map(str::parse::<u16>) {
-        Some(Ok(number)) => RecordType::from(number),
+    let rtype = match (rtype, rtype.strip_prefix("TYPE").map(str::parse::<u16>)) {
+        (_, Some(Ok(number))) => RecordType::from(number),
+        // Types that hickory-proto has no mnemonic for.
+        ("LOC", _) => RecordType::from(29),
+        ("IXFR", _) => RecordType::from(251),
         _ => rtype.parse().ok().with_context(|| format!("`{rtype}` is no type"))?,
     };
     let mut message = Message::new(rand_id(), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
-    let name = Name::from_ascii(name).with_context(|| format!("`{name}` is no name"))?;
+    // Label by label: the text parser refuses labels that begin with a hyphen.
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    let mut name = Name::from_labels(labels.map(str::as_bytes))?;
+    name.set_fqdn(true);
     message.add_query(Query::query(name, rtype));
     if let Some(options) = edns {
         let mut edns = Edns::new();
@@ -184,6 +190,7 @@ pub fn presentation(record: &Record) -> String {
         }
         other => other.to_string(),
     };
-    let (name, class) = (record.name.to_ascii(), record.dns_class);
+    // hickory-proto escapes a leading hyphen, which needs no escape (RFC 1035 §5.1).
+    let (name, class) = (record.name.to_ascii().replace("\\-", "-"), record.dns_class);
     format!("{name} {} {class} {} {data}", record.ttl, record.record_type())
 }

@@ -141,11 +141,12 @@ struct Candidate {
     port: Option<u16>,
 }
 
+/// The slices that a view shows: another block's needs may have brought them into the store.
 fn shown<'a>(
     slices: impl Iterator<Item = &'a EndpointSlice>,
     view: &View,
 ) -> Vec<&'a EndpointSlice> {
-    slices.filter(|slice| view.selects(&slice.labels)).collect()
+    slices.filter(|slice| view.endpoints && view.selects(&slice.labels)).collect()
 }
 
 /// Endpoints whose condition `ready` is true or absent, with their slices.
