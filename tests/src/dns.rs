@@ -185,8 +185,8 @@ pub fn presentation(record: &Record) -> String {
             soa.minimum
         ),
         RData::TXT(txt) => {
-            let quoted = |text: &Box<[u8]>| format!("\"{}\"", String::from_utf8_lossy(text));
-            txt.txt_data.iter().map(quoted).collect::<Vec<_>>().join(" ")
+            let quoted = |text: &[u8]| format!("\"{}\"", String::from_utf8_lossy(text));
+            txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" ")
         }
         other => other.to_string(),
     };

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use crate::{
     packages, peers,
-    shell::{cargo, run as run_command},
+    shell::{cargo, execute},
 };
 
 /// A comparison.
@@ -18,7 +18,7 @@ pub(crate) enum What {
 pub(crate) fn run(what: What, flags: &[String]) -> anyhow::Result<()> {
     packages::for_benchmarks();
     peers::build()?;
-    run_command(cargo().args([
+    execute(cargo().args([
         "build",
         "--release",
         "--package",
@@ -29,7 +29,7 @@ pub(crate) fn run(what: What, flags: &[String]) -> anyhow::Result<()> {
     let program = match what {
         What::Dns => "dns",
     };
-    run_command(
+    execute(
         cargo()
             .args([
                 "run",

@@ -1,11 +1,11 @@
 //! The style: rustfmt, clippy without warnings, cargo-deny where it is installed.
 
-use crate::shell::{cargo, is_installed, run};
+use crate::shell::{cargo, execute, is_installed};
 
 /// Checks the style.
-pub(crate) fn run_all() -> anyhow::Result<()> {
-    run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args([
+pub(crate) fn run() -> anyhow::Result<()> {
+    execute(cargo().args(["fmt", "--all", "--check"]))?;
+    execute(cargo().args([
         "clippy",
         "--workspace",
         "--all-targets",
@@ -15,11 +15,9 @@ pub(crate) fn run_all() -> anyhow::Result<()> {
         "warnings",
     ]))?;
     if is_installed("cargo-deny") {
-        run(cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+        execute(cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
     } else {
         println!("xtask: cargo-deny is not installed: licences and duplicates were not checked");
     }
     Ok(())
 }
-
-pub(crate) use run_all as run;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::shell::{is_installed, run};
+use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
 const TESTS: [(&str, &str); 4] =
@@ -40,7 +40,7 @@ fn install(wanted: &[(&str, &str)]) {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        run(&mut command)
+        execute(&mut command)
     };
     let mut install = vec!["install", "-y", "--no-install-recommends"];
     install.extend(&missing);

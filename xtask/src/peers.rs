@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::bail;
 
-use crate::shell::{is_installed, peers_folder, repository, run};
+use crate::shell::{execute, is_installed, peers_folder, repository};
 
 struct Peer {
     program: &'static str,
@@ -80,7 +80,7 @@ impl Peer {
             .args(["build", "-mod=readonly", "-trimpath", "-ldflags", &flags, "-o"])
             .arg(&program)
             .arg(self.package);
-        run(&mut command)?;
+        execute(&mut command)?;
         std::fs::write(note, sums)?;
         Ok(())
     }

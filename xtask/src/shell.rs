@@ -36,7 +36,7 @@ pub(crate) fn cargo() -> Command {
 ///
 /// # Errors
 /// If it can't be started or fails.
-pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn execute(command: &mut Command) -> anyhow::Result<()> {
     let status = command.stdin(Stdio::null()).status();
     let status = status.with_context(|| format!("starting {:?}", command.get_program()))?;
     if !status.success() {

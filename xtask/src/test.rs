@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     lint, packages, peers,
-    shell::{cargo, is_installed, run},
+    shell::{cargo, execute, is_installed},
 };
 
 /// What `cargo test` counted.
@@ -21,7 +21,7 @@ struct Count {
 }
 
 /// Installs what is missing, checks the style, runs every test.
-pub(crate) fn run_tests() -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<()> {
     packages::for_tests();
     if is_installed("go") {
         peers::build()?;
@@ -30,7 +30,7 @@ pub(crate) fn run_tests() -> anyhow::Result<()> {
     }
     lint::run()?;
     // Black-box tests start the binary that lies beside them.
-    run(cargo().args(["build", "--package", "daymark"]))?;
+    execute(cargo().args(["build", "--package", "daymark"]))?;
     let mut count = Count::default();
     let ended_well = counted(cargo().args(["test", "--workspace", "--no-fail-fast"]), &mut count)?;
     let skipped = match count.skipped {
@@ -43,8 +43,6 @@ pub(crate) fn run_tests() -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-pub(crate) use run_tests as run;
 
 /// Runs tests, shows their output, and adds up the lines that sum them up. Tells whether all passed.
 fn counted(command: &mut Command, count: &mut Count) -> anyhow::Result<bool> {

@@ -183,7 +183,7 @@ impl Server {
 
     /// The `reload` plugin's settings, if the configuration has it.
     pub async fn reload_settings(&self) -> Option<reload::config::Config> {
-        self.serving.lock().await.reload.clone()
+        self.serving.lock().await.reload
     }
 
     /// Stops: not ready at once, answering for as long as `lameduck` says, then no more.
