@@ -37,7 +37,7 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     }
     logging::start(options.log_format);
     match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -45,7 +45,7 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     }
 }
 
-fn serve(options: DnsOptions) -> anyhow::Result<()> {
+fn serve(options: DnsOptions) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("daymark")
@@ -67,8 +67,10 @@ fn serve(options: DnsOptions) -> anyhow::Result<()> {
             }
             println!("{}", version());
         }
-        signals.obey(&server).await;
-        Ok(())
+        tokio::select! {
+            () = signals.obey(&server) => Ok(ExitCode::SUCCESS),
+            _logged = server.fatal() => Ok(ExitCode::FAILURE),
+        }
     })
 }
 
@@ -89,6 +91,7 @@ fn server_options(options: &DnsOptions) -> Options {
         default_port: options.port,
         source: Arc::new(Clusters::new(options.manifests.clone(), observer)),
         metrics,
+        loop_exit: options.loop_exit,
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Metrics {
     pub reload_failed: IntCounter,
     /// Families of `forward`.
     pub forward: Arc<ForwardMetrics>,
-    /// `daymark_loop_detected{zone, to}`: 1 for an upstream that was found to lead back here.
+    /// `daymark_loop_detected{zone, to}`: above 0 for an upstream that was found to lead back here.
     pub loop_detected: IntGaugeVec,
     reload_version: IntGaugeVec,
     /// Collectors that plugins of successive configurations share, by the name of a family.
@@ -75,7 +75,7 @@ impl Metrics {
             forward: Arc::new(ForwardMetrics::new()),
             loop_detected: gauges(
                 "daymark_loop_detected",
-                "Always 1, for an upstream that leads back to this server and is not asked any more.",
+                "Upstreams that lead back to this server and are not asked any more.",
                 &["zone", "to"],
             ),
             reload_version: gauges(

@@ -32,11 +32,12 @@ use crate::{
         PluginConfig,
         bind::config::Target,
         errors::ErrorLog,
-        forward::Forward,
+        forward::{self, Forward},
         hosts::Hosts,
         kubernetes::{self, Kubernetes, config::Api},
         loadbalance::Loadbalance,
         log::QueryLog,
+        r#loop::{Fatal, Loop},
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
         whoami::Whoami,
@@ -101,6 +102,8 @@ pub struct Workshop {
     pub state: Arc<ServerState>,
     /// Port where the Corefile names none.
     pub default_port: u16,
+    /// Where `loop` says that the process has to end; `None` cuts loops instead.
+    pub loop_exit: Option<Fatal>,
 }
 
 /// A configuration ready to be served.
@@ -117,6 +120,8 @@ pub struct Plan {
     pub wait_for: Vec<(Reader, Duration)>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.
     pub keep: Vec<Box<dyn Any + Send + Sync>>,
+    /// What to do once it is served, on the server's runtime.
+    pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// Builds what `checked` describes.
@@ -161,6 +166,8 @@ struct Parts {
     /// First plugin behind `prometheus` that handles queries.
     first_handler: &'static str,
     sockets: Option<u16>,
+    looping: Option<Arc<Loop>>,
+    forwards: Vec<Arc<Forward>>,
 }
 
 impl<'a> Builder<'a> {
@@ -193,6 +200,7 @@ impl<'a> Builder<'a> {
                 reload: None,
                 wait_for: Vec::new(),
                 keep: Vec::new(),
+                once_served: Vec::new(),
             },
         })
     }
@@ -205,6 +213,10 @@ impl<'a> Builder<'a> {
         }
         if parts.only_long {
             parts.short = None;
+        }
+        if let Some(looping) = parts.looping {
+            let forwards = parts.forwards;
+            self.plan.once_served.push(Box::new(move || looping.watch(&forwards)));
         }
         let chain: Chain = parts.chain.into();
         let sockets = parts.sockets.map_or_else(cores, usize::from);
@@ -298,18 +310,20 @@ impl<'a> Builder<'a> {
                 parts.chain.push(hosts);
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
+            PluginConfig::Loop(config) => {
+                let detected = self.workshop.metrics.loop_detected.clone();
+                let looping = Loop::new(config, detected, self.workshop.loop_exit.clone());
+                parts.looping = Some(Arc::clone(&looping));
+                parts.chain.push(looping);
+            }
             PluginConfig::Forward(config) => {
                 let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
                 let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
-                let forward = Forward::start(config, &self.workshop.metrics.forward, followed)
-                    .await
-                    .map_err(|error| SetupError::Plugin {
-                        plugin: "forward",
-                        what: error.to_string(),
-                    })?;
+                let forward = self.forward(config, followed).await?;
+                parts.forwards.push(Arc::clone(&forward));
                 parts.chain.push(forward);
             }
-            PluginConfig::Cache(_) | PluginConfig::Loop(_) => {
+            PluginConfig::Cache(_) => {
                 let _ = server;
                 return Err(SetupError::Plugin {
                     plugin: plugin.name(),
@@ -318,6 +332,15 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    async fn forward(
+        &self,
+        config: &forward::config::Config,
+        followed: bool,
+    ) -> Result<Arc<Forward>, SetupError> {
+        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
+        started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
     }
 
     fn kubernetes(

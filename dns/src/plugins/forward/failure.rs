@@ -7,6 +7,9 @@ pub const NO_REACHABLE_AUTHORITY: u16 = 22;
 /// Extended DNS Error: an error on the way to another server (RFC 8914 §4.24).
 pub const NETWORK_ERROR: u16 = 23;
 
+/// What is said of an upstream that `loop` found to ask us.
+pub const LEADS_BACK: &str = "leads back to this server, a forwarding loop";
+
 /// Why an upstream gave no usable reply. The texts are those that CoreDNS's users filter logs by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {

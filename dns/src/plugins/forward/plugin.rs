@@ -16,7 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     attempts::{self, Bounds, MANY},
     config::{Config, Policy, Protocol},
-    failure::NO_REACHABLE_AUTHORITY,
+    failure::{LEADS_BACK, NO_REACHABLE_AUTHORITY},
+    health::State,
     limit::Limit,
     message::Outgoing,
     policy::{Order, Turns},
@@ -126,6 +127,15 @@ impl Forward {
         *name == self.from || !self.except.iter().any(|zone| zone.zone_of(name))
     }
 
+    /// How upstreams are asked for a client that came over `client`.
+    pub fn way(&self, client: Transport) -> Way {
+        match self.protocol {
+            Protocol::Client => Way::Over(client),
+            Protocol::Tcp => Way::Over(Transport::Tcp),
+            Protocol::Udp => Way::UdpThenTcp,
+        }
+    }
+
     async fn forward(&self, query: &Query, next: Next<'_>) -> Outcome {
         let Some(_place) = self.limit.take(query.origin.client.ip()) else {
             self.metrics.rejects.inc();
@@ -149,11 +159,7 @@ impl Forward {
     }
 
     async fn ask(&self, query: Arc<Outgoing>, client: Transport) -> Result<Message, Failure> {
-        let way = match self.protocol {
-            Protocol::Client => Way::Over(client),
-            Protocol::Tcp => Way::Over(Transport::Tcp),
-            Protocol::Udp => Way::UdpThenTcp,
-        };
+        let way = self.way(client);
         let states: Vec<_> = self.remotes.iter().map(|remote| remote.health.state()).collect();
         let (order, bounds) = match self.turns.order(&states) {
             Order::These(order) => (order, self.bounds),
@@ -164,7 +170,7 @@ impl Forward {
                 }
                 (vec![one], Bounds { attempts: 1, ..self.bounds })
             }
-            Order::Nobody => return Err(self.unreachable(LOOP)),
+            Order::Nobody => return Err(self.unreachable(LEADS_BACK)),
         };
         let ask = |number: usize| {
             let (remote, query) = (&self.remotes[number], &query);
@@ -176,8 +182,8 @@ impl Forward {
         };
         attempts::run(&order, bounds, ask, pass_over).await.map_err(|given_up| {
             let remote = &self.remotes[given_up.upstream];
-            if remote.health.state() == super::health::State::Cut {
-                return self.unreachable(LOOP);
+            if remote.health.state() == State::Cut {
+                return self.unreachable(LEADS_BACK);
             }
             let reason = FailureReason::Upstream {
                 to: remote.to.clone(),
@@ -202,9 +208,6 @@ impl Forward {
         all.join(", ")
     }
 }
-
-/// What the client reads when every upstream was cut off by `loop`.
-const LOOP: &str = "leads back to this server, a forwarding loop";
 
 impl Plugin for Forward {
     fn name(&self) -> &'static str {
