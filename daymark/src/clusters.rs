@@ -60,7 +60,7 @@ fn config(api: &Api) -> ApiConfig {
     let access = match (&api.kubeconfig, &api.endpoint) {
         (Some((path, context)), _) => Access::Kubeconfig {
             path: path.clone(),
-            context: context.as_ref().map(|context| context.to_string()),
+            context: context.as_ref().map(ToString::to_string),
         },
         (None, Some(url)) => Access::Endpoint {
             url: url.to_string(),

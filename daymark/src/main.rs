@@ -15,9 +15,6 @@ use clap::{CommandFactory, Parser};
 
 use self::arguments::{Arguments, CheckWhat, Verb};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments::normalized(std::env::args_os()));
     match arguments.verb {

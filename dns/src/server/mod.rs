@@ -191,7 +191,7 @@ impl Server {
 
     /// The `reload` plugin's settings, if the configuration has it.
     pub async fn reload_settings(&self) -> Option<reload::config::Config> {
-        self.serving.lock().await.reload.clone()
+        self.serving.lock().await.reload
     }
 
     /// Waits for something that must end the process, if ever: a forwarding loop with

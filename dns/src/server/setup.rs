@@ -279,7 +279,7 @@ impl<'a> Builder<'a> {
             // Values are collected when a plugin asks for one; none of this plugins does.
             PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
             PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
-            PluginConfig::Reload(config) => self.plan.reload = Some(config.clone()),
+            PluginConfig::Reload(config) => self.plan.reload = Some(*config),
             PluginConfig::Ready(config) => {
                 self.monitor = config.monitor;
                 self.pages.push((config.address.clone(), Page::Ready));
