@@ -15,8 +15,7 @@ const ALLOWED: [(&str, &[&str]); 4] = [
 ];
 
 /// Libraries that only one of the crates above may name.
-const RESERVED: [(&str, &str); 2] =
-    [("kube", "daymark-source"), ("k8s-openapi", "daymark-source")];
+const RESERVED: [(&str, &str); 2] = [("kube", "daymark-source"), ("k8s-openapi", "daymark-source")];
 
 /// Ordinary dependencies by crate, development ones left out.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
@@ -63,7 +62,8 @@ fn reserved_libraries_are_named_by_their_crate_alone() {
 fn every_crate_has_its_place_in_the_rule() {
     const TOOLS: [&str; 4] = ["daymark-tests", "daymark-bench", "daymark-fuzz", "xtask"];
     for name in dependencies().keys() {
-        let placed = ALLOWED.iter().any(|(known, _)| known == name) || TOOLS.contains(&name.as_str());
+        let placed =
+            ALLOWED.iter().any(|(known, _)| known == name) || TOOLS.contains(&name.as_str());
         assert!(placed, "{name} is not in the layer rule: add it there and in ARCHITECTURE.md");
     }
 }

@@ -238,11 +238,12 @@ impl Server {
         let mut serving = self.serving.lock().await;
         let opened = serving.listening.open(&plan.wanted)?;
         let opened_http = serving.http.open(&plan.pages).await?;
-        let Plan { wanted, pages, lameduck, reload, keep, once_served, .. } = plan;
+        let Plan { wanted, pages, lameduck, reload, watched, keep, once_served, .. } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
         serving.http.serve(pages, opened_http, &self.workshop.runtime);
         serving.lameduck = lameduck;
         serving.reload = reload;
+        self.workshop.metrics.clusters.show(watched);
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
         for start in once_served {

@@ -26,7 +26,7 @@ use crate::{
         domain::Domain,
         values::{Host, HostPort},
     },
-    metrics::{Metrics, Series},
+    metrics::{Metrics, Series, cluster::Watched},
     plugin::{Chain, Plugin},
     plugins::{
         PluginConfig,
@@ -119,6 +119,8 @@ pub struct Plan {
     pub reload: Option<reload::config::Config>,
     /// Clusters to wait for before serving, and how long at most.
     pub wait_for: Vec<(Reader, Duration)>,
+    /// Cluster tables, for metrics.
+    pub watched: Vec<Watched>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.
     pub keep: Vec<Box<dyn Any + Send + Sync>>,
     /// What to do once it is served, on the server's runtime.
@@ -201,6 +203,7 @@ impl<'a> Builder<'a> {
                 lameduck: Duration::ZERO,
                 reload: None,
                 wait_for: Vec::new(),
+                watched: Vec::new(),
                 keep: Vec::new(),
                 once_served: Vec::new(),
             },
@@ -373,7 +376,9 @@ impl<'a> Builder<'a> {
         let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
         let reader = cluster.reader();
         self.plan.keep.push(Box::new(reader.follow(follower)));
-        self.plan.wait_for.push((reader, config.startup_timeout));
+        self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
+        self.plan.watched.push(Watched { zone, reader, table: table.clone() });
         let fallthrough = kubernetes::fallthrough(config);
         self.ready.push(Arc::new(ClusterReady(Arc::clone(cluster))));
         parts.chain.push(Arc::new(Kubernetes::new(table.clone(), fallthrough.clone())));
