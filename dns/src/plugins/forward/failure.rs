@@ -18,7 +18,11 @@ pub enum AskError {
     Timeout,
     /// The network said no.
     #[error("{0}")]
-    Network(io::ErrorKind),
+    Network(String),
+    /// This machine gave no socket: out of descriptors, or the source address is not ours. Says
+    /// nothing about the upstream.
+    #[error("no socket: {0}")]
+    Local(String),
     /// No connection in time.
     #[error("dial: i/o timeout")]
     ConnectTimeout,
@@ -42,6 +46,7 @@ impl AskError {
         match self {
             AskError::Timeout | AskError::ConnectTimeout | AskError::Busy => NO_REACHABLE_AUTHORITY,
             AskError::Network(_)
+            | AskError::Local(_)
             | AskError::Connect(_)
             | AskError::Closed
             | AskError::Malformed => NETWORK_ERROR,
@@ -51,6 +56,31 @@ impl AskError {
 
 impl From<io::Error> for AskError {
     fn from(error: io::Error) -> Self {
-        AskError::Network(error.kind())
+        AskError::Network(words(&error))
+    }
+}
+
+/// The error as Go words it, which is what CoreDNS's users filter logs by: `connection refused`, not
+/// `Connection refused (os error 111)`.
+pub(super) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split_once(" (os error").map_or(&*text, |(text, _)| text);
+    match error.raw_os_error() {
+        Some(_) => text.to_ascii_lowercase(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_worded_as_in_go() {
+        for (number, want) in [(111, "connection refused"), (24, "too many open files")] {
+            assert_eq!(words(&io::Error::from_raw_os_error(number)), want);
+        }
+        let own = io::Error::other("invalid peer certificate: UnknownIssuer");
+        assert_eq!(words(&own), "invalid peer certificate: UnknownIssuer");
     }
 }

@@ -23,3 +23,6 @@ pub mod udp;
 pub mod upstream;
 
 pub use plugin::Forward;
+
+#[cfg(test)]
+pub(crate) mod tests;

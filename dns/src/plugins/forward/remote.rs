@@ -131,7 +131,7 @@ impl Remote {
                 let labels = [PROXY, &self.to, code];
                 duration.with_label_values(&labels).observe(start.elapsed().as_secs_f64());
             }
-            Err(AskError::Busy) => {}
+            Err(AskError::Busy | AskError::Local(_)) => {}
             Err(_) => self.start_checking(),
         }
         reply
@@ -171,7 +171,8 @@ impl Remote {
             Transport::Udp if !self.tls => self.udp.ask(&query, CHECK, true).await.reply,
             _ => self.streams.ask(&query, CHECK, true).await.reply,
         };
-        let answered = matches!(reply, Ok(_) | Err(AskError::Malformed));
+        // Without a socket nothing is known; the upstream gets the benefit of the doubt.
+        let answered = matches!(reply, Ok(_) | Err(AskError::Malformed | AskError::Local(_)));
         if !answered {
             let failures = &self.settings.metrics.check_failures;
             failures.with_label_values(&[PROXY, &self.to]).inc();

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     config::Connections,
-    failure::AskError,
+    failure::{AskError, words},
     message::{self, Outgoing},
 };
 
@@ -98,23 +98,21 @@ impl Request {
 
 impl Dial {
     async fn connect(&self) -> Result<Box<dyn Stream>, AskError> {
-        let failed = |error: io::Error| AskError::Connect(error.kind().to_string());
+        let failed = |error: io::Error| AskError::Connect(words(&error));
+        let local = |error: io::Error| AskError::Local(words(&error));
         let socket = match self.upstream {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }
-        .map_err(failed)?;
+        .map_err(local)?;
         if let Some(source) = self.settings.source {
-            socket.bind(SocketAddr::new(source, 0)).map_err(failed)?;
+            socket.bind(SocketAddr::new(source, 0)).map_err(local)?;
         }
         let stream = socket.connect(self.upstream).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         let Some((connector, name)) = &self.tls else { return Ok(Box::new(stream)) };
-        // The kind of a TLS error says nothing, its text does.
         let secured = connector.connect(name.clone(), stream).await;
-        secured
-            .map(|stream| Box::new(stream) as Box<dyn Stream>)
-            .map_err(|error| AskError::Connect(error.to_string()))
+        secured.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(failed)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     config::Connections,
-    failure::AskError,
+    failure::{AskError, words},
     message::{self, Outgoing},
 };
 use hickory_proto::op::Message;
@@ -116,7 +116,9 @@ impl UdpPool {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = UdpSocket::bind((self.settings.source.unwrap_or(any), 0)).await?;
+        let socket = UdpSocket::bind((self.settings.source.unwrap_or(any), 0))
+            .await
+            .map_err(|error| AskError::Local(words(&error)))?;
         socket.connect(self.upstream).await?;
         let now = Instant::now();
         Ok(Idle { socket, born: now, used: now, uses: 0 })

@@ -73,3 +73,6 @@ pub fn fallthrough(config: &config::Config) -> Vec<(Vec<u8>, usize)> {
     let zones = config.fallthrough.iter().map(Domain::to_wire);
     zones.map(|wire| (wire.clone(), crate::wire::name::count_labels(&wire))).collect()
 }
+
+#[cfg(test)]
+mod two_ways;

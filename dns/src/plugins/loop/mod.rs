@@ -4,3 +4,6 @@ pub mod config;
 pub mod plugin;
 
 pub use plugin::{Fatal, Loop};
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::config::Config;
 use crate::{
@@ -42,9 +43,7 @@ const ECHO: Duration = Duration::from_secs(2);
 /// The `loop` of one server block.
 pub struct Loop {
     zone: Name,
-    probes: OnceLock<Vec<Probe>>,
-    /// Whether probes are out. A question that is seen later is somebody's replay.
-    watching: AtomicBool,
+    probes: OnceLock<Probes>,
     detected: IntGaugeVec,
     /// What a loop is told to when it shall end the process.
     fatal: Option<Fatal>,
@@ -52,6 +51,13 @@ pub struct Loop {
 
 /// Takes the reason why the process has to end.
 pub type Fatal = watch::Sender<Option<String>>;
+
+struct Probes {
+    all: Arc<[Probe]>,
+    /// Whether they are out. A question that is seen later is somebody's replay.
+    out: Arc<AtomicBool>,
+    _sending: AbortOnDropHandle<()>,
+}
 
 /// An upstream and the name that only it was asked for.
 struct Probe {
@@ -68,7 +74,6 @@ impl Loop {
         Arc::new(Loop {
             zone: message_name(&config.zone),
             probes: OnceLock::new(),
-            watching: AtomicBool::new(false),
             detected,
             fatal,
         })
@@ -76,12 +81,13 @@ impl Loop {
 
     /// Probes the upstreams of `forwards`, those of the same block. To be called once the block is
     /// served, on the server's runtime.
-    pub fn watch(self: &Arc<Self>, forwards: &[Arc<Forward>]) {
-        let probes = forwards.iter().flat_map(|forward| self.probes_of(forward)).collect();
-        if self.probes.set(probes).is_ok() {
-            self.watching.store(true, Relaxed);
-            tokio::spawn(probe_all(Arc::downgrade(self)));
-        }
+    pub fn watch(&self, forwards: &[Arc<Forward>]) {
+        self.probes.get_or_init(|| {
+            let all: Arc<[Probe]> = forwards.iter().flat_map(|f| self.probes_of(f)).collect();
+            let out = Arc::new(AtomicBool::new(true));
+            let sending = tokio::spawn(send_all(Arc::clone(&all), Arc::clone(&out)));
+            Probes { all, out, _sending: AbortOnDropHandle::new(sending) }
+        });
     }
 
     /// A name of its own for every upstream, in the part of the block's zone that is forwarded.
@@ -102,10 +108,6 @@ impl Loop {
             })
         };
         forward.remotes().iter().filter_map(probe).collect()
-    }
-
-    fn probes(&self) -> &[Probe] {
-        self.probes.get().map_or(&[], Vec::as_slice)
     }
 
     fn returned(&self, probe: &Probe, query: &Query) -> Failure {
@@ -163,11 +165,12 @@ impl Plugin for Loop {
 
     fn serve<'a>(&'a self, query: &'a Query, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            if query.rtype() == RecordType::HINFO && self.watching.load(Relaxed) {
-                let mut probes = self.probes().iter();
-                if let Some(probe) = probes.find(|probe| probe.name == *query.name()) {
-                    return Err(self.returned(probe, query));
-                }
+            if query.rtype() == RecordType::HINFO
+                && let Some(probes) = self.probes.get()
+                && probes.out.load(Relaxed)
+                && let Some(probe) = probes.all.iter().find(|probe| probe.name == *query.name())
+            {
+                return Err(self.returned(probe, query));
             }
             next.serve(query).await
         })
@@ -176,7 +179,7 @@ impl Plugin for Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        for probe in self.probes() {
+        for probe in self.probes.get().iter().flat_map(|probes| probes.all.iter()) {
             if self.fatal.is_none() && probe.returned.load(Relaxed) {
                 self.gauge(probe).dec();
             }
@@ -201,18 +204,16 @@ impl Probe {
     }
 }
 
-async fn probe_all(this: Weak<Loop>) {
-    // Held for half a minute at most; a reload meanwhile sends its own.
-    let Some(this) = this.upgrade() else { return };
-    let sent: FuturesUnordered<_> = this.probes().iter().map(Probe::send).collect();
+async fn send_all(probes: Arc<[Probe]>, out: Arc<AtomicBool>) {
+    let sent: FuturesUnordered<_> = probes.iter().map(Probe::send).collect();
     sent.collect::<()>().await;
     sleep(ECHO).await;
-    this.watching.store(false, Relaxed);
+    out.store(false, Relaxed);
 }
 
 /// Two random labels below `zone`, as CoreDNS has them. Nobody else asks for that.
 fn random_name(zone: &Name) -> Option<Name> {
-    let mut label = || (rand::random::<u64>() >> 2).to_string();
+    let label = || (rand::random::<u64>() >> 2).to_string();
     Name::from_labels([label(), label()].iter().map(String::as_bytes))
         .ok()?
         .append_domain(zone)
