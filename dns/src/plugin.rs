@@ -132,10 +132,13 @@ impl Query {
 pub struct Answer {
     /// The reply.
     pub message: Message,
+    /// Made by this server from what it knows now. A cache does not keep it: the next answer may
+    /// be another.
+    pub local: bool,
 }
 
 impl Answer {
-    /// An empty reply to `query`: RD and CD copied, NOERROR.
+    /// An empty reply to `query`, to be filled here: RD and CD copied, NOERROR.
     pub fn to(query: &Query) -> Self {
         let request = &query.message.metadata;
         let mut message = Message::new(request.id, MessageType::Response, request.op_code);
@@ -144,7 +147,12 @@ impl Answer {
             message.metadata.recursion_desired = request.recursion_desired;
             message.metadata.checking_disabled = request.checking_disabled;
         }
-        Answer { message }
+        Answer { message, local: true }
+    }
+
+    /// A reply that was made elsewhere, or has been kept since.
+    pub fn relayed(message: Message) -> Self {
+        Answer { message, local: false }
     }
 
     /// An empty reply with this code.

@@ -153,7 +153,12 @@ impl Families {
 }
 
 /// A family out of its parts.
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<proto::Metric>) -> MetricFamily {
+pub(crate) fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metrics: Vec<proto::Metric>,
+) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -162,7 +167,8 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<proto::Metric>)
     family
 }
 
-fn labels(base: &[(&str, &str)], more: &[(&str, &str)]) -> Vec<proto::LabelPair> {
+/// Label pairs in the order of their names.
+pub(crate) fn labels(base: &[(&str, &str)], more: &[(&str, &str)]) -> Vec<proto::LabelPair> {
     let mut pairs: Vec<(&str, &str)> = base.iter().chain(more).copied().collect();
     pairs.sort_unstable();
     pairs
@@ -183,11 +189,21 @@ fn counted(out: &mut Vec<proto::Metric>, value: u64, labels: Vec<proto::LabelPai
     }
 }
 
-fn with_value(value: u64, labels: Vec<proto::LabelPair>) -> proto::Metric {
+/// A counter's value.
+pub(crate) fn with_value(value: u64, labels: Vec<proto::LabelPair>) -> proto::Metric {
     let mut counter = proto::Counter::default();
     counter.set_value(value as f64);
     let mut metric = proto::Metric::from_label(labels);
     metric.set_counter(counter);
+    metric
+}
+
+/// A gauge's value.
+pub(crate) fn with_gauge(value: f64, labels: Vec<proto::LabelPair>) -> proto::Metric {
+    let mut gauge = proto::Gauge::default();
+    gauge.set_value(value);
+    let mut metric = proto::Metric::from_label(labels);
+    metric.set_gauge(gauge);
     metric
 }
 

@@ -5,7 +5,7 @@
 //! in one [`Metrics`] registry.
 
 pub mod counters;
-mod families;
+pub(crate) mod families;
 mod forward;
 
 use std::{

@@ -31,6 +31,7 @@ use crate::{
     plugins::{
         PluginConfig,
         bind::config::Target,
+        cache::{self, Cache},
         errors::ErrorLog,
         forward::{self, Forward},
         hosts::Hosts,
@@ -158,6 +159,7 @@ enum Page {
 struct Parts {
     chain: Vec<Arc<dyn Plugin>>,
     short: Option<ShortPlan>,
+    cache: Option<Cache>,
     /// A plugin that the short way can't stand in for.
     only_long: bool,
     errors: Option<Arc<ErrorLog>>,
@@ -210,6 +212,9 @@ impl<'a> Builder<'a> {
         let mut parts = Parts::default();
         for plugin in &server.plugins {
             self.plugin(plugin, server, &hosts, &mut parts).await?;
+        }
+        if let (Some(cache), Some(short)) = (parts.cache.take(), &parts.short) {
+            cache.leave_to(ShortPlan { cache: None, ..short.clone() });
         }
         if parts.only_long {
             parts.short = None;
@@ -323,13 +328,7 @@ impl<'a> Builder<'a> {
                 parts.forwards.push(Arc::clone(&forward));
                 parts.chain.push(forward);
             }
-            PluginConfig::Cache(_) => {
-                let _ = server;
-                return Err(SetupError::Plugin {
-                    plugin: plugin.name(),
-                    what: "not available".to_owned(),
-                });
-            }
+            PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
         }
         Ok(())
     }
@@ -341,6 +340,25 @@ impl<'a> Builder<'a> {
     ) -> Result<Arc<Forward>, SetupError> {
         let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
         started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
+    }
+
+    fn cache(
+        &self,
+        config: &cache::config::Config,
+        server: &ServerConfig,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) {
+        let port = server.served(self.workshop.default_port).next().map(|(_, _, port)| port);
+        let labels = cache::counts::Labels {
+            // CoreDNS has the server of each query; the cache is one for all of the block's.
+            server: hosts.first().zip(port).map_or_else(String::new, |(h, p)| server_label(*h, p)),
+            zones: config.zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(","),
+        };
+        let cache = Cache::new(config, &labels, &self.workshop.metrics);
+        parts.short_plan().cache = Some(Arc::new(cache.clone()));
+        parts.chain.push(Arc::new(cache.clone()));
+        parts.cache = Some(cache);
     }
 
     fn kubernetes(

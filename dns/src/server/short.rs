@@ -72,6 +72,18 @@ impl ShortPlan {
         }
     }
 
+    /// Whether what comes before upstream answers this itself, or may: then no cache is asked.
+    pub fn owns(&self, name: &FoldedName, qtype: u16) -> bool {
+        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(name)) {
+            return true;
+        }
+        let Some(table) = &self.table else { return false };
+        let directory = table.load();
+        lookup(&directory, &table.view, name, qtype).is_some_and(|found| {
+            !(matches!(found.found, Found::NxDomain) && self.falls_through(name))
+        })
+    }
+
     fn falls_through(&self, name: &FoldedName) -> bool {
         self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }

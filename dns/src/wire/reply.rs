@@ -63,6 +63,27 @@ impl<'b> Reply<'b> {
         self.out[2] |= 0x02;
     }
 
+    /// Sets AA by the first octet of `flags`; RA, AD and RCODE by the second, where CD stays.
+    pub fn set_flags(&mut self, flags: [u8; 2]) {
+        self.out[2] = (self.out[2] & !0x04) | (flags[0] & 0x04);
+        self.out[3] = (self.out[3] & 0x10) | (flags[1] & !0x10);
+    }
+
+    /// Appends records that are encoded already, whole or not at all, and counts them: answers,
+    /// authority and additional records as in a header. Gives the place where they stand. Nothing
+    /// may have been pushed before.
+    pub fn push_records(&mut self, records: &[u8], counts: [u8; 6]) -> Option<&mut [u8]> {
+        let end = self.len + records.len();
+        if end > self.limit {
+            return None;
+        }
+        self.out[6..12].copy_from_slice(&counts);
+        let place = &mut self.out[self.len..end];
+        place.copy_from_slice(records);
+        self.len = end;
+        Some(place)
+    }
+
     /// Octets written so far.
     pub fn len(&self) -> usize {
         self.len

@@ -30,8 +30,8 @@ use crate::{
 };
 
 const LABELS: [&str; 14] = [
-    "web", "db", "web-0", "10-0-0-1", "10-0-0-2", "fd00--1", "_http", "_tcp", "_udp", "shop", "data",
-    "zone-a", "pin", "_zone",
+    "web", "db", "web-0", "10-0-0-1", "10-0-0-2", "fd00--1", "_http", "_tcp", "_udp", "shop",
+    "data", "zone-a", "pin", "_zone",
 ];
 const TYPES: [RecordType; 9] = [
     RecordType::A,
@@ -98,7 +98,10 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
         |(name, namespace, slice, ports, endpoints)| {
             let service = ["web", "db"][name];
             EndpointSlice {
-                name: ObjectName::new(["shop", "data"][namespace], format!("{service}-{slice}").as_str()),
+                name: ObjectName::new(
+                    ["shop", "data"][namespace],
+                    format!("{service}-{slice}").as_str(),
+                ),
                 service: Some(service.into()),
                 import: None,
                 cluster_id: None,
@@ -112,32 +115,37 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
 }
 
 fn view() -> impl Strategy<Value = View> {
-    (0u8..3, any::<bool>(), any::<bool>(), 0u32..400).prop_map(|(pods, ignore_empty, zonal, ttl)| {
-        let zone = |text, kind| Zone::new(text, kind).unwrap();
-        let mut view = View::new(vec![
-            zone("cluster.local", ZoneKind::Cluster),
-            zone("in-addr.arpa", ZoneKind::Reverse),
-            zone("ip6.arpa", ZoneKind::Reverse),
-        ]);
-        view.pods = [PodMode::Disabled, PodMode::Insecure, PodMode::Verified][usize::from(pods)];
-        (view.ignore_empty, view.zonal, view.ttl) = (ignore_empty, zonal, ttl);
-        view.own_addresses = vec!["10.0.0.1".parse().unwrap(), "fd00::9".parse().unwrap()];
-        view
-    })
+    (0u8..3, any::<bool>(), any::<bool>(), 0u32..400).prop_map(
+        |(pods, ignore_empty, zonal, ttl)| {
+            let zone = |text, kind| Zone::new(text, kind).unwrap();
+            let mut view = View::new(vec![
+                zone("cluster.local", ZoneKind::Cluster),
+                zone("in-addr.arpa", ZoneKind::Reverse),
+                zone("ip6.arpa", ZoneKind::Reverse),
+            ]);
+            view.pods =
+                [PodMode::Disabled, PodMode::Insecure, PodMode::Verified][usize::from(pods)];
+            (view.ignore_empty, view.zonal, view.ttl) = (ignore_empty, zonal, ttl);
+            view.own_addresses = vec!["10.0.0.1".parse().unwrap(), "fd00::9".parse().unwrap()];
+            view
+        },
+    )
 }
 
 /// A question below one of the zones, in any case, with or without EDNS.
 fn question() -> impl Strategy<Value = (String, RecordType, Option<u16>, u64)> {
     let labels = prop::collection::vec(prop::sample::select(&LABELS[..]), 0..5);
-    let suffix = prop::sample::select(&[
-        "svc.cluster.local.",
-        "pod.cluster.local.",
-        "cluster.local.",
-        "dns.cluster.local.",
-        "1.0.0.10.in-addr.arpa.",
-        "in-addr.arpa.",
-        "example.org.",
-    ][..]);
+    let suffix = prop::sample::select(
+        &[
+            "svc.cluster.local.",
+            "pod.cluster.local.",
+            "cluster.local.",
+            "dns.cluster.local.",
+            "1.0.0.10.in-addr.arpa.",
+            "in-addr.arpa.",
+            "example.org.",
+        ][..],
+    );
     let size = prop::option::of(prop_oneof![Just(0u16), 100u16..200, Just(1232u16)]);
     (labels, suffix, prop::sample::select(&TYPES[..]), size, any::<u64>()).prop_map(
         |(labels, suffix, rtype, size, case)| {
