@@ -47,8 +47,11 @@ impl Clusters {
     }
 }
 
-/// A mistake and its remedy in one text.
+/// A mistake and its remedy in one text; those of several mistakes after each other.
 fn one_line(error: &dyn miette::Diagnostic) -> String {
+    if let Some(related) = error.related() {
+        return related.map(one_line).collect::<Vec<_>>().join("; ");
+    }
     match error.help() {
         Some(help) => format!("{error}; {help}"),
         None => error.to_string(),

@@ -248,7 +248,12 @@ fn rotated(world: &World) -> anyhow::Result<()> {
     world
         .node
         .inside(|| asking::wait_for(world.dns, name, "A", "10.0.2.77"))
-        .with_context(|| pod.program.output())
+        .with_context(|| pod.program.output())?;
+    let log = pod.program.output();
+    let unclear =
+        log.lines().find(|line| line.starts_with("[ERROR]") && !line.contains("10.96.0.1"));
+    ensure!(unclear.is_none(), "an error does not say whom it is about: {unclear:?}");
+    Ok(())
 }
 
 /// Status of a list that the account may make, with a token.

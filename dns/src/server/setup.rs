@@ -74,7 +74,7 @@ pub struct ClusterError(pub String);
 pub enum SetupError {
     /// No such cluster.
     #[error("plugin/kubernetes: {0}")]
-    Cluster(#[from] ClusterError),
+    Cluster(ClusterError),
     /// `bind` names no interface.
     #[error("plugin/bind: there is no interface called `{0}`, or it has no address")]
     NoInterface(Arc<str>),
@@ -89,6 +89,13 @@ pub enum SetupError {
         /// What happened, and the remedy.
         what: String,
     },
+}
+
+// By hand: a source whose text stands in the message already would be printed twice.
+impl From<ClusterError> for SetupError {
+    fn from(error: ClusterError) -> Self {
+        SetupError::Cluster(error)
+    }
 }
 
 /// What a setup works with.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use daymark_tests::asking::{Asker, answer, wait_for};
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("folder: a file that is edited, added and deleted is followed", edited),
         trial("folder: the last good state of a broken file stays, and the log says where", broken),
+        trial("folder: a broken file at the start is named with the line", broken_at_start),
         trial("folder: a ConfigMap's swapped link is followed in one step", swapped),
     ]
 }
@@ -95,6 +96,18 @@ fn broken() -> anyhow::Result<()> {
     ensure!(log.contains("shop.yaml:5:"), "the line is not named:\n{log}");
     std::fs::write(&shop, good.replace("10.96.0.1", "10.96.0.9"))?;
     wait_for(live.dns, WEB, "A", "10.96.0.9")
+}
+
+fn broken_at_start() -> anyhow::Result<()> {
+    let folder = manifests()?;
+    let shop = folder.path().join("shop.yaml");
+    save(&shop, &[namespace("shop")])?;
+    let good = std::fs::read_to_string(&shop)?;
+    std::fs::write(&shop, format!("{good}\n---\nkind: [Service\n"))?;
+    let error = Live::start("", Some(folder.path())).err().context("it starts all the same")?;
+    let said = format!("{error:#}");
+    ensure!(said.matches("shop.yaml:3:").count() == 1, "{said}");
+    Ok(())
 }
 
 /// The kubelet shows a ConfigMap as links to files in `..data`, itself a link to a folder that a
