@@ -1,42 +1,80 @@
 //! Where `kubernetes` blocks get their cluster from: plugs `daymark-source` into `daymark-dns`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
 
 use daymark_cluster::{Needs, Reader};
 use daymark_dns::{
     plugins::kubernetes::config::Api,
     server::setup::{ClusterError, ClusterSource, OpenCluster},
 };
-use daymark_source::Source;
+use daymark_source::{
+    Source,
+    kubernetes::{Access, ApiConfig, ApiObserver, Limits, TlsFiles},
+};
 use parking_lot::Mutex;
 
 /// Opens clusters and remembers them: a reload that needs no more gets the same store.
 pub(crate) struct Clusters {
     manifests: Option<PathBuf>,
+    observer: Arc<dyn ApiObserver>,
     open: Mutex<Vec<Remembered>>,
 }
 
 struct Remembered {
     api: Api,
     needs: Needs,
-    cluster: std::sync::Weak<Cluster>,
+    cluster: Weak<Cluster>,
 }
 
 struct Cluster(Source);
 
 impl Clusters {
     /// Clusters from a folder of manifests, if one is given, else from API servers.
-    pub(crate) fn new(manifests: Option<PathBuf>) -> Self {
-        Clusters { manifests, open: Mutex::new(Vec::new()) }
+    pub(crate) fn new(manifests: Option<PathBuf>, observer: Arc<dyn ApiObserver>) -> Self {
+        Clusters { manifests, observer, open: Mutex::new(Vec::new()) }
     }
 
-    fn start(&self, _api: &Api, needs: Needs) -> Result<Source, ClusterError> {
-        let Some(path) = &self.manifests else {
-            return Err(ClusterError("no API yet".to_owned()));
-        };
-        Source::manifests(path, needs)
-            .map_err(|error| ClusterError(format!("{:?}", miette::Report::new(error))))
+    fn start(&self, api: &Api, needs: Needs) -> Result<Source, ClusterError> {
+        let readable = |error: &dyn miette::Diagnostic| ClusterError(one_line(error));
+        match &self.manifests {
+            Some(path) => Source::manifests(path, needs).map_err(|error| readable(&error)),
+            None => Source::kubernetes(&config(api), needs, Arc::clone(&self.observer))
+                .map_err(|error| readable(&error)),
+        }
     }
+}
+
+/// A mistake and its remedy in one text.
+fn one_line(error: &dyn miette::Diagnostic) -> String {
+    match error.help() {
+        Some(help) => format!("{error}; {help}"),
+        None => error.to_string(),
+    }
+}
+
+/// The API server that a `kubernetes` block names, as the source wants to be told.
+fn config(api: &Api) -> ApiConfig {
+    let access = match (&api.kubeconfig, &api.endpoint) {
+        (Some((path, context)), _) => Access::Kubeconfig {
+            path: path.clone(),
+            context: context.as_ref().map(ToString::to_string),
+        },
+        (None, Some(url)) => Access::Endpoint {
+            url: url.to_string(),
+            tls: api.tls.as_ref().map(|tls| TlsFiles {
+                cert: tls.certificate.clone(),
+                key: tls.key.clone(),
+                ca: tls.ca.clone(),
+            }),
+        },
+        (None, None) => Access::InCluster,
+    };
+    let mut config = ApiConfig::new(access);
+    config.limits = Limits { qps: api.qps, burst: api.burst, max_inflight: api.max_inflight };
+    config
 }
 
 impl ClusterSource for Clusters {

@@ -70,7 +70,7 @@ mod tests {
         let names = |text: String| {
             let checked = load_text("default", text, &environment).expect("a valid Corefile");
             let plugins = checked.servers[0].plugins.iter();
-            plugins.map(|plugin| plugin.name()).collect::<Vec<_>>()
+            plugins.map(daymark_dns::plugins::PluginConfig::name).collect::<Vec<_>>()
         };
         let laptop = names(render(true, &[Ipv4Addr::LOCALHOST.into()], true));
         assert!(laptop.contains(&"bind") && !laptop.contains(&"health"));

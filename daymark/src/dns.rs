@@ -16,6 +16,7 @@ use daymark_dns::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    api_metrics::ApiMetrics,
     arguments::{DnsOptions, version},
     clusters::Clusters,
     default_corefile, logging,
@@ -36,7 +37,7 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     }
     logging::start(options.log_format);
     match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -44,7 +45,7 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     }
 }
 
-fn serve(options: DnsOptions) -> anyhow::Result<()> {
+fn serve(options: DnsOptions) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("daymark")
@@ -66,8 +67,10 @@ fn serve(options: DnsOptions) -> anyhow::Result<()> {
             }
             println!("{}", version());
         }
-        signals.obey(&server).await;
-        Ok(())
+        tokio::select! {
+            () = signals.obey(&server) => Ok(ExitCode::SUCCESS),
+            _logged = server.fatal() => Ok(ExitCode::FAILURE),
+        }
     })
 }
 
@@ -80,12 +83,15 @@ fn server_options(options: &DnsOptions) -> Options {
             text: default_corefile::text(options.manifests.is_some()),
         },
     };
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let observer = ApiMetrics::new(&metrics);
     Options {
         origin,
         reader: Arc::new(Disk),
         default_port: options.port,
-        source: Arc::new(Clusters::new(options.manifests.clone())),
-        metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))),
+        source: Arc::new(Clusters::new(options.manifests.clone(), observer)),
+        metrics,
+        loop_exit: options.loop_exit,
     }
 }
 

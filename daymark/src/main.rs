@@ -1,6 +1,7 @@
 //! `daymark`: Kubernetes service networking in one binary. This file only finds the verb.
 #![forbid(unsafe_code)]
 
+mod api_metrics;
 mod arguments;
 mod check;
 mod clusters;
@@ -13,9 +14,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use self::arguments::{Arguments, CheckWhat, Verb};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments::normalized(std::env::args_os()));

@@ -92,7 +92,7 @@ impl Query {
 
     /// The client's UDP payload size as sent, 512 without EDNS.
     pub fn payload_size(&self) -> u16 {
-        self.message.edns.as_ref().map_or(512, |edns| edns.max_payload())
+        self.message.edns.as_ref().map_or(512, hickory_proto::op::Edns::max_payload)
     }
 
     /// Most octets of the reply: what the client can take over UDP (at least 512), 65,535 over TCP.
@@ -212,7 +212,7 @@ pub enum FailureReason {
     },
     /// A bound was hit.
     #[error("{0}")]
-    Overload(&'static str),
+    Overload(Arc<str>),
 }
 
 impl Failure {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use futures::StreamExt;
 use http::{Method, Request};
 use kube::{
     Client, Config,
@@ -79,6 +80,61 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Makes many objects, several at once. Their status is left as it is.
+    ///
+    /// # Errors
+    /// What the API server said first.
+    pub fn make_all(&self, manifests: &[Value]) -> anyhow::Result<()> {
+        const AT_ONCE: usize = 32;
+        let create = |manifest: &Value| {
+            let (client, body) = (self.client.clone(), manifest.to_string().into_bytes());
+            let path = path(manifest).map(|(collection, _)| collection);
+            async move {
+                let request = Request::builder()
+                    .method(Method::POST)
+                    .uri(path?)
+                    .header("content-type", "application/json")
+                    .body(body)?;
+                Ok::<Value, anyhow::Error>(client.request(request).await?)
+            }
+        };
+        self.runtime.block_on(async {
+            let mut made = futures::stream::iter(manifests).map(create).buffer_unordered(AT_ONCE);
+            while let Some(outcome) = made.next().await {
+                outcome?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the API server at once (SIGKILL) and leaves etcd running.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_api_server(&self) -> anyhow::Result<()> {
+        let id = std::fs::read_to_string(self.folder.path().join("kube-apiserver.pid"))?;
+        let status = Command::new("kill").args(["-KILL", id.trim()]).status()?;
+        anyhow::ensure!(status.success(), "kill -KILL {}: {status}", id.trim());
+        Ok(())
+    }
+
+    /// Forgets the history that etcd keeps: watches from older versions get 410 Gone.
+    ///
+    /// # Errors
+    /// What etcd said.
+    pub fn compact(&self) -> anyhow::Result<()> {
+        let version = self.call(Method::GET, "/api/v1/namespaces?limit=1", None)?;
+        let version = version["metadata"]["resourceVersion"].clone();
+        let ports = std::fs::read_to_string(self.folder.path().join("etcd-ports"))?;
+        let etcd = ports.split(' ').next().context("etcd's port")?.to_owned();
+        let output = Command::new("curl")
+            .args(["-fsS", "-X", "POST", &format!("http://127.0.0.1:{etcd}/v3/kv/compaction")])
+            .args(["-d", &serde_json::json!({ "revision": version }).to_string()])
+            .output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// One call of the API.
     ///
     /// # Errors
@@ -145,8 +201,7 @@ async fn connect(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Another test of this process may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config =
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
 

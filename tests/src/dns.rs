@@ -62,13 +62,19 @@ pub enum Transport {
 /// # Errors
 /// If either is none.
 pub fn query(name: &str, rtype: &str, edns: Option<&EdnsOptions>) -> anyhow::Result<Message> {
-    let rtype = match rtype.strip_prefix("TYPE").map(str::parse::<u16>) {
-        Some(Ok(number)) => RecordType::from(number),
+    let rtype = match (rtype, rtype.strip_prefix("TYPE").map(str::parse::<u16>)) {
+        (_, Some(Ok(number))) => RecordType::from(number),
+        // Types that hickory-proto has no mnemonic for.
+        ("LOC", _) => RecordType::from(29),
+        ("IXFR", _) => RecordType::from(251),
         _ => rtype.parse().ok().with_context(|| format!("`{rtype}` is no type"))?,
     };
     let mut message = Message::new(rand_id(), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
-    let name = Name::from_ascii(name).with_context(|| format!("`{name}` is no name"))?;
+    // Label by label: the text parser refuses labels that begin with a hyphen.
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    let mut name = Name::from_labels(labels.map(str::as_bytes))?;
+    name.set_fqdn(true);
     message.add_query(Query::query(name, rtype));
     if let Some(options) = edns {
         let mut edns = Edns::new();
@@ -179,11 +185,12 @@ pub fn presentation(record: &Record) -> String {
             soa.minimum
         ),
         RData::TXT(txt) => {
-            let quoted = |text: &Box<[u8]>| format!("\"{}\"", String::from_utf8_lossy(text));
-            txt.txt_data.iter().map(quoted).collect::<Vec<_>>().join(" ")
+            let quoted = |text: &[u8]| format!("\"{}\"", String::from_utf8_lossy(text));
+            txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" ")
         }
         other => other.to_string(),
     };
-    let (name, class) = (record.name.to_ascii(), record.dns_class);
+    // hickory-proto escapes a leading hyphen, which needs no escape (RFC 1035 §5.1).
+    let (name, class) = (record.name.to_ascii().replace("\\-", "-"), record.dns_class);
     format!("{name} {} {class} {} {data}", record.ttl, record.record_type())
 }

@@ -24,13 +24,15 @@ pub fn own_addresses() -> Vec<IpAddr> {
 /// If a file can't be read or is no YAML.
 pub fn objects() -> anyhow::Result<Vec<Value>> {
     let folder = peers::repository().join("tests/dns/rules/objects");
-    let mut files: Vec<_> =
-        std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    let mut files: Vec<_> = std::fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<_>>()?;
     files.sort_by_key(|path| (path.file_name() != Some("crds.yaml".as_ref()), path.clone()));
     let mut objects = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file)?;
-        let local = local_v4().map_or_else(|| "192.0.2.1".to_owned(), |address| address.to_string());
+        let local =
+            local_v4().map_or_else(|| "192.0.2.1".to_owned(), |address| address.to_string());
         let text = text.replace("@LOCAL4@", &local);
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
             .with_context(|| format!("reading {}", file.display()))?;

@@ -100,7 +100,8 @@ impl Program {
     /// # Errors
     /// If there is no such signal or process.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status()?;
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status()?;
         if !status.success() {
             bail!("kill -{name} {}: {status}", self.id());
         }

@@ -149,7 +149,8 @@ impl Table {
 /// # Errors
 /// With the file's name and the place in it.
 pub fn read_yaml<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     serde_saphyr::from_str(&text).with_context(|| format!("reading {}", file.display()))
 }
 

@@ -50,10 +50,14 @@ fn prepare(trials: &mut Vec<Trial>, running: &mut Vec<Keep>) -> anyhow::Result<(
     let manifests = scratch.path().join("manifests");
     std::fs::create_dir(&manifests)?;
     folder::write_to(&manifests)?;
-    let serving = serve_daymark(scratch.path(), "folder", &table, &Filling::default(), Some(&manifests))?;
+    let serving =
+        serve_daymark(scratch.path(), "folder", &table, &Filling::default(), Some(&manifests))?;
     ask("daymark/folder", &table, serving, Side::Daymark, trials, running);
 
-    match ["etcd", "kube-apiserver", "coredns"].into_iter().try_for_each(|p| peers::program(p).map(drop)) {
+    match ["etcd", "kube-apiserver", "coredns"]
+        .into_iter()
+        .try_for_each(|p| peers::program(p).map(drop))
+    {
         Ok(()) => {
             let plane = ControlPlane::start()?;
             folder::load_into(&plane)?;
@@ -140,8 +144,11 @@ fn serve_coredns(scratch: &Path, table: &Table, filling: &Filling) -> anyhow::Re
     let corefile = scratch.join("coredns.corefile");
     std::fs::write(&corefile, text)?;
     let coredns = peers::program("coredns").map_err(anyhow::Error::msg)?;
-    let program =
-        Program::start(&coredns, ["-conf".as_ref(), corefile.as_os_str()], &scratch.join("coredns.log"))?;
+    let program = Program::start(
+        &coredns,
+        ["-conf".as_ref(), corefile.as_os_str()],
+        &scratch.join("coredns.log"),
+    )?;
     ready(program, ports, &table.servers)
 }
 
@@ -172,7 +179,8 @@ fn covered(cases: &[Case]) -> Result<(), Failed> {
     let mut kinds: BTreeMap<u8, BTreeSet<&str>> = (1..=18).map(|n| (n, BTreeSet::new())).collect();
     for case in cases {
         let clause: u8 = case.clause.parse().map_err(|_| format!("{}: no clause", case.name))?;
-        let known = kinds.get_mut(&clause).ok_or_else(|| format!("{}: no clause {clause}", case.name))?;
+        let known =
+            kinds.get_mut(&clause).ok_or_else(|| format!("{}: no clause {clause}", case.name))?;
         known.insert(&case.kind);
     }
     let wanted = BTreeSet::from(["mixed-case", "negative", "positive"]);
@@ -190,7 +198,8 @@ fn covered(cases: &[Case]) -> Result<(), Failed> {
 /// differs indeed.
 fn explained(cases: &[Case]) -> Result<(), Failed> {
     let page = std::fs::read_to_string(peers::repository().join("tests/dns/DIFFERENCES.md"))?;
-    let record_rules = page.split("\n# ").find(|part| part.contains("record rules")).unwrap_or(&page);
+    let record_rules =
+        page.split("\n# ").find(|part| part.contains("record rules")).unwrap_or(&page);
     let headings: BTreeSet<&str> =
         record_rules.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let differences = cases.iter().filter_map(|case| Some((case, case.coredns.as_ref()?)));

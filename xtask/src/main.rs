@@ -1,2 +1,54 @@
-//! xtask
-fn main() {}
+//! Developer commands: `cargo xtask --help` lists them, one line each.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod lint;
+mod packages;
+mod peers;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Commands for people who work on Daymark.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install what is missing, check the style, run every test; ends with `N passed, N failed`.
+    Test,
+    /// Check the style: rustfmt, clippy, cargo-deny where it is installed.
+    Lint,
+    /// Build the peers that tests and benchmarks run against, once, into a cache.
+    Peers,
+    /// Run a comparison with the peers and write its results to bench/results.
+    Bench {
+        /// Which: `dns`.
+        what: bench::What,
+        /// Further flags for the benchmark itself.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Test => test::run(),
+        Verb::Lint => lint::run(),
+        Verb::Peers => peers::build(),
+        Verb::Bench { what, flags } => bench::run(what, &flags),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 pub mod counters;
 pub(crate) mod families;
+mod forward;
 
 use std::{
     any::Any,
@@ -21,6 +22,7 @@ use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, core::Collector};
 
 pub use counters::{Recorder, Series, SeriesId};
 pub use families::rcode_label;
+pub use forward::ForwardMetrics;
 
 /// All metrics of one process. Shared by every server that a reload makes.
 pub struct Metrics {
@@ -30,6 +32,10 @@ pub struct Metrics {
     pub plugin_enabled: IntGaugeVec,
     /// `coredns_reload_failed_total`.
     pub reload_failed: IntCounter,
+    /// Families of `forward`.
+    pub forward: Arc<ForwardMetrics>,
+    /// `daymark_loop_detected{zone, to}`: above 0 for an upstream that was found to lead back here.
+    pub loop_detected: IntGaugeVec,
     reload_version: IntGaugeVec,
     /// Collectors that plugins of successive configurations share, by the name of a family.
     shared: Mutex<HashMap<String, Box<dyn Any + Send + Sync>>>,
@@ -66,6 +72,12 @@ impl Metrics {
                 "coredns_reload_failed_total",
                 "Reloads that failed; the last good configuration served on.",
             ),
+            forward: Arc::new(ForwardMetrics::new()),
+            loop_detected: gauges(
+                "daymark_loop_detected",
+                "Upstreams that lead back to this server and are not asked any more.",
+                &["zone", "to"],
+            ),
             reload_version: gauges(
                 "coredns_reload_version_info",
                 "SHA-512 of the configuration that is served.",
@@ -84,6 +96,8 @@ impl Metrics {
         metrics.register(Box::new(metrics.reload_failed.clone()));
         metrics.register(Box::new(metrics.reload_version.clone()));
         metrics.register(Box::new(build));
+        metrics.register(Box::new(metrics.loop_detected.clone()));
+        metrics.forward.register(&metrics);
         metrics
     }
 

@@ -48,10 +48,10 @@ impl HttpServers {
     ) -> Result<OpenedHttp, ListenError> {
         let mut opened = Vec::new();
         for address in wanted.keys().filter(|address| !self.open.contains_key(address)) {
-            let listener = TcpListener::bind(address).await.map_err(|source| ListenError {
+            let listener = TcpListener::bind(address).await.map_err(|error| ListenError {
                 address: *address,
                 transport: "http",
-                source,
+                error,
             })?;
             opened.push((*address, listener));
         }

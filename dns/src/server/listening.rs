@@ -32,14 +32,14 @@ const BACKLOG: i32 = 1024;
 
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address} ({transport}): {source}{}", remedy(.source))]
+#[error("can't listen on {address} ({transport}): {error}{}", remedy(.error))]
 pub struct ListenError {
     /// Where.
     pub address: SocketAddr,
     /// `udp` or `tcp`.
     pub transport: &'static str,
     /// Why not.
-    pub source: io::Error,
+    pub error: io::Error,
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -104,18 +104,18 @@ impl Listening {
             // Never fewer than before: closing one of several sockets loses what is queued on it.
             let missing = want.sockets.saturating_sub(held.map_or(0, |held| held.udp.len()));
             let tcp = match held {
-                None => Some(open_tcp(*address).map_err(|source| ListenError {
+                None => Some(open_tcp(*address).map_err(|error| ListenError {
                     address: *address,
                     transport: "tcp",
-                    source,
+                    error,
                 })?),
                 Some(_) => None,
             };
             let open = |_| {
-                open_udp(*address).map_err(|source| ListenError {
+                open_udp(*address).map_err(|error| ListenError {
                     address: *address,
                     transport: "udp",
-                    source,
+                    error,
                 })
             };
             let udp = (0..missing).map(open).collect::<Result<Vec<_>, _>>()?;

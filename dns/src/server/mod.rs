@@ -27,6 +27,7 @@ use daymark_cluster::Reader;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
+    sync::watch,
     time::{Instant, sleep},
 };
 
@@ -78,6 +79,9 @@ pub struct Options {
     pub source: Arc<dyn ClusterSource>,
     /// Counters; shared with whoever wants to show more.
     pub metrics: Arc<Metrics>,
+    /// A forwarding loop ends the process, as in CoreDNS: see [`Server::fatal`]. Without this it is
+    /// cut and everything else goes on.
+    pub loop_exit: bool,
 }
 
 /// Why a server does not start, or a reload does not happen.
@@ -102,6 +106,7 @@ pub struct Server {
     serving: tokio::sync::Mutex<Serving>,
     /// What the last good configuration was, for `reload`.
     digest: Mutex<String>,
+    fatal: watch::Receiver<Option<String>>,
 }
 
 #[derive(Default)]
@@ -127,7 +132,9 @@ impl Server {
             admission: Admission::new(LONG_ROOM),
             recorder: metrics.queries().recorder(),
         };
+        let (end, fatal) = watch::channel(None);
         let workshop = Workshop {
+            loop_exit: options.loop_exit.then_some(end),
             runtime,
             metrics: Arc::clone(&metrics),
             source: Arc::clone(&options.source),
@@ -141,6 +148,7 @@ impl Server {
             shared: Arc::new(Shared { metrics, long, connections }),
             serving: tokio::sync::Mutex::new(Serving::default()),
             digest: Mutex::new(String::new()),
+            fatal,
         };
         let checked = server.read()?;
         server.serve(&checked).await?;
@@ -183,7 +191,18 @@ impl Server {
 
     /// The `reload` plugin's settings, if the configuration has it.
     pub async fn reload_settings(&self) -> Option<reload::config::Config> {
-        self.serving.lock().await.reload.clone()
+        self.serving.lock().await.reload
+    }
+
+    /// Waits for something that must end the process, if ever: a forwarding loop with
+    /// [`Options::loop_exit`]. It is logged already; the text is for whoever wants more.
+    pub async fn fatal(&self) -> String {
+        let mut fatal = self.fatal.clone();
+        match fatal.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(Some(reason)) => reason,
+            // Nobody is there to say so.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Stops: not ready at once, answering for as long as `lameduck` says, then no more.
@@ -219,13 +238,16 @@ impl Server {
         let mut serving = self.serving.lock().await;
         let opened = serving.listening.open(&plan.wanted)?;
         let opened_http = serving.http.open(&plan.pages).await?;
-        let Plan { wanted, pages, lameduck, reload, keep, .. } = plan;
+        let Plan { wanted, pages, lameduck, reload, keep, once_served, .. } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
         serving.http.serve(pages, opened_http, &self.workshop.runtime);
         serving.lameduck = lameduck;
         serving.reload = reload;
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
+        for start in once_served {
+            start();
+        }
         drop(serving);
         *self.digest.lock() = checked.digest.clone();
         self.workshop.metrics.configured(&checked.digest, checked.has_reload());

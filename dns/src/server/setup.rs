@@ -33,10 +33,12 @@ use crate::{
         bind::config::Target,
         cache::{self, Cache},
         errors::ErrorLog,
+        forward::{self, Forward},
         hosts::Hosts,
         kubernetes::{self, Kubernetes, config::Api},
         loadbalance::Loadbalance,
         log::QueryLog,
+        r#loop::{Fatal, Loop},
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
         whoami::Whoami,
@@ -101,6 +103,8 @@ pub struct Workshop {
     pub state: Arc<ServerState>,
     /// Port where the Corefile names none.
     pub default_port: u16,
+    /// Where `loop` says that the process has to end; `None` cuts loops instead.
+    pub loop_exit: Option<Fatal>,
 }
 
 /// A configuration ready to be served.
@@ -117,6 +121,8 @@ pub struct Plan {
     pub wait_for: Vec<(Reader, Duration)>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.
     pub keep: Vec<Box<dyn Any + Send + Sync>>,
+    /// What to do once it is served, on the server's runtime.
+    pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// Builds what `checked` describes.
@@ -162,6 +168,8 @@ struct Parts {
     /// First plugin behind `prometheus` that handles queries.
     first_handler: &'static str,
     sockets: Option<u16>,
+    looping: Option<Arc<Loop>>,
+    forwards: Vec<Arc<Forward>>,
 }
 
 impl<'a> Builder<'a> {
@@ -194,6 +202,7 @@ impl<'a> Builder<'a> {
                 reload: None,
                 wait_for: Vec::new(),
                 keep: Vec::new(),
+                once_served: Vec::new(),
             },
         })
     }
@@ -209,6 +218,10 @@ impl<'a> Builder<'a> {
         }
         if parts.only_long {
             parts.short = None;
+        }
+        if let Some(looping) = parts.looping {
+            let forwards = parts.forwards;
+            self.plan.once_served.push(Box::new(move || looping.watch(&forwards)));
         }
         let chain: Chain = parts.chain.into();
         let sockets = parts.sockets.map_or_else(cores, usize::from);
@@ -271,7 +284,7 @@ impl<'a> Builder<'a> {
             // Values are collected when a plugin asks for one; none of this plugins does.
             PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
             PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
-            PluginConfig::Reload(config) => self.plan.reload = Some(config.clone()),
+            PluginConfig::Reload(config) => self.plan.reload = Some(*config),
             PluginConfig::Ready(config) => {
                 self.monitor = config.monitor;
                 self.pages.push((config.address.clone(), Page::Ready));
@@ -303,12 +316,18 @@ impl<'a> Builder<'a> {
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
-            PluginConfig::Loop(_) | PluginConfig::Forward(_) => {
-                let _ = server;
-                return Err(SetupError::Plugin {
-                    plugin: plugin.name(),
-                    what: "not available".to_owned(),
-                });
+            PluginConfig::Loop(config) => {
+                let detected = self.workshop.metrics.loop_detected.clone();
+                let looping = Loop::new(config, detected, self.workshop.loop_exit.clone());
+                parts.looping = Some(Arc::clone(&looping));
+                parts.chain.push(looping);
+            }
+            PluginConfig::Forward(config) => {
+                let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
+                let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
+                let forward = self.forward(config, followed).await?;
+                parts.forwards.push(Arc::clone(&forward));
+                parts.chain.push(forward);
             }
         }
         Ok(())
@@ -331,6 +350,15 @@ impl<'a> Builder<'a> {
         parts.short_plan().cache = Some(Arc::new(cache.clone()));
         parts.chain.push(Arc::new(cache.clone()));
         parts.cache = Some(cache);
+    }
+
+    async fn forward(
+        &self,
+        config: &forward::config::Config,
+        followed: bool,
+    ) -> Result<Arc<Forward>, SetupError> {
+        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
+        started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
     }
 
     fn kubernetes(

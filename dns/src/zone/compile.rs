@@ -141,11 +141,12 @@ struct Candidate {
     port: Option<u16>,
 }
 
+/// The slices that a view shows: another block's needs may have brought them into the store.
 fn shown<'a>(
     slices: impl Iterator<Item = &'a EndpointSlice>,
     view: &View,
 ) -> Vec<&'a EndpointSlice> {
-    slices.filter(|slice| view.selects(&slice.labels)).collect()
+    slices.filter(|slice| view.endpoints && view.selects(&slice.labels)).collect()
 }
 
 /// Endpoints whose condition `ready` is true or absent, with their slices.
@@ -182,9 +183,9 @@ fn virtual_names(draft: &mut GroupDraft, addresses: &[IpAddr], ports: &[Port]) {
     }
 }
 
-fn headless_names<'a>(
+fn headless_names(
     draft: &mut GroupDraft,
-    slices: &[&'a EndpointSlice],
+    slices: &[&EndpointSlice],
     label: impl Fn(&Endpoint, &EndpointSlice) -> Option<Vec<u8>>,
 ) {
     if ready(slices).next().is_none() {
@@ -210,9 +211,9 @@ fn headless_names<'a>(
 }
 
 /// `TOPOLOGY-ZONE.pin._zone` and `.prefer._zone`: the endpoints of each topology zone.
-fn zonal_names<'a>(
+fn zonal_names(
     draft: &mut GroupDraft,
-    slices: &[&'a EndpointSlice],
+    slices: &[&EndpointSlice],
     label: impl Fn(&Endpoint, &EndpointSlice) -> Option<Vec<u8>>,
 ) {
     let mut zones: Vec<&str> =
@@ -232,9 +233,9 @@ fn zonal_names<'a>(
     }
 }
 
-fn endpoint_names<'a>(
+fn endpoint_names(
     draft: &mut GroupDraft,
-    slices: &[&'a EndpointSlice],
+    slices: &[&EndpointSlice],
     label: impl Fn(&Endpoint, &EndpointSlice) -> Option<Vec<u8>>,
 ) {
     let mut by_name: Vec<(Vec<u8>, (&Endpoint, &EndpointSlice))> = ready(slices)

@@ -1,11 +1,14 @@
 //! What a question finds: the one meaning that both ways through the server answer with.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use super::{
     directory::Directory,
     group::{Group, Node},
-    reverse::Reverse,
+    reverse::{Reverse, key},
     view::{PodMode, View, Zone, ZoneKind},
 };
 use crate::wire::{name::FoldedName, rtype};
@@ -192,11 +195,9 @@ impl<'t> Asked<'t, '_> {
             return Found::NxDomain;
         }
         let Some(address) = dashed_address(self.name.label(0)) else { return Found::NxDomain };
-        let known = match address {
-            _ if self.view.pods == PodMode::Insecure => true,
-            IpAddr::V4(a) => self.directory.has_pod(&a.octets(), namespace),
-            IpAddr::V6(a) => self.directory.has_pod(&a.octets(), namespace),
-        };
+        let known = self.view.pods == PodMode::Insecure
+            || (is_as_written(self.name.label(0), address)
+                && self.directory.has_pod(key(address).as_slice(), namespace));
         match (known, address, self.qtype) {
             (false, ..) => Found::NxDomain,
             (_, IpAddr::V4(_), rtype::A) | (_, IpAddr::V6(_), rtype::AAAA) => {
@@ -235,8 +236,23 @@ fn dashed_address(label: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?;
     match separator {
         b'.' => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        _ => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        // An IPv4 address in IPv6 form (RFC 4291 §2.5.5.2) is an IPv4 address.
+        _ => text.parse::<Ipv6Addr>().ok().map(|address| IpAddr::V6(address).to_canonical()),
     }
+}
+
+/// Whether `label` is `address` as the API writes it (RFC 5952), with `-` for `.` and `:`. Other
+/// spellings of a verified pod's address do not exist, as CoreDNS has it.
+fn is_as_written(label: &[u8], address: IpAddr) -> bool {
+    let mut text = [0; 63];
+    let mut rest = &mut text[..];
+    if write!(rest, "{address}").is_err() {
+        return false;
+    }
+    let left = rest.len();
+    let written = &text[..text.len() - left];
+    let dashed = |octet: &u8| if matches!(octet, b'.' | b':') { b'-' } else { *octet };
+    written.len() == label.len() && written.iter().map(dashed).eq(label.iter().copied())
 }
 
 /// Octets of the address in a whole name under `in-addr.arpa` (RFC 1035 §3.5) or `ip6.arpa` (RFC
@@ -291,6 +307,7 @@ mod tests {
             ("10-1-2-3", Some("10.1.2.3")),
             ("5678-abcd--1", Some("5678:abcd::1")),
             ("--1", Some("::1")),
+            ("--ffff-a00-1", Some("10.0.0.1")),
             ("1-2-3", None),
             ("1-2-3-400", None),
             ("web", None),
@@ -298,6 +315,17 @@ mod tests {
         ] {
             let want = want.map(|text| text.parse().unwrap());
             assert_eq!(dashed_address(label.as_bytes()), want, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_verified_pod_has_one_spelling() {
+        for (label, address, want) in [
+            ("10-1-2-3", "10.1.2.3", true),
+            ("fd00--1", "fd00::1", true),
+            ("fd00-0-0-0-0-0-0-1", "fd00::1", false),
+        ] {
+            assert_eq!(is_as_written(label.as_bytes(), address.parse().unwrap()), want, "{label}");
         }
     }
 

@@ -1,5 +1,28 @@
 //! Asks upstream servers. See README.md for what its directive may say.
+//!
+//! A query takes this way: [`plugin`] decides whether it is ours and has room for it ([`limit`]);
+//! [`policy`] orders the upstreams; [`attempts`] tries them against the clock; a [`remote`] asks one
+//! upstream over [`udp`] or a [`stream`] of its [`pool`]; [`message`] makes the query and judges
+//! what comes back. [`health`] knows which upstreams are down.
 
+pub mod attempts;
 pub mod config;
+pub mod failure;
+pub mod health;
+pub mod limit;
+pub mod message;
+pub mod plugin;
+pub mod policy;
+pub mod pool;
 mod rcode;
+pub mod remote;
+pub mod resolve;
+pub mod stream;
+pub mod tls;
+pub mod udp;
 pub mod upstream;
+
+pub use plugin::Forward;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -54,7 +54,8 @@ struct Data {
 impl Hosts {
     /// A plugin by its settings; the file is read now and looked at again as they say.
     pub fn start(config: &Config, metrics: &Metrics) -> Arc<Self> {
-        let entries = gauges("coredns_hosts_entries", "Pairs of names and addresses.", &["hostsfile"]);
+        let entries =
+            gauges("coredns_hosts_entries", "Pairs of names and addresses.", &["hostsfile"]);
         let reloaded = Gauge::new(
             "coredns_hosts_reload_timestamp_seconds",
             "Modification time of the hosts file that is served, in seconds since 1970.",
@@ -112,7 +113,8 @@ impl Hosts {
         let path = self.config.file.display().to_string();
         let count = self.config.inline.len() + file.len();
         self.entries.with_label_values(&[&path]).set(count as i64);
-        if let Some(since) = stamp.and_then(|stamp| stamp.modified.duration_since(UNIX_EPOCH).ok()) {
+        if let Some(since) = stamp.and_then(|stamp| stamp.modified.duration_since(UNIX_EPOCH).ok())
+        {
             self.reloaded.set(since.as_secs_f64());
         }
         data.file = file;

@@ -41,7 +41,7 @@ pub fn view(config: &config::Config, own_addresses: Vec<std::net::IpAddr>) -> Vi
         config::PodMode::Insecure => view::PodMode::Insecure,
         config::PodMode::Verified => view::PodMode::Verified,
     };
-    view.namespaces = config.namespaces.iter().map(|name| name.to_string()).collect();
+    view.namespaces = config.namespaces.iter().map(ToString::to_string).collect();
     view.namespace_selector = config.namespace_labels.as_ref().map(compiled);
     view.selector = config.labels.as_ref().map(compiled);
     view.endpoint_pod_names = config.endpoint_pod_names;
@@ -73,3 +73,6 @@ pub fn fallthrough(config: &config::Config) -> Vec<(Vec<u8>, usize)> {
     let zones = config.fallthrough.iter().map(Domain::to_wire);
     zones.map(|wire| (wire.clone(), crate::wire::name::count_labels(&wire))).collect()
 }
+
+#[cfg(test)]
+mod two_ways;

@@ -113,11 +113,11 @@ fn read_into(weights: &ArcSwap<Weights>, file: &Path) {
         Ok(text) => match Weights::parse(&text) {
             Ok(read) => weights.store(Arc::new(read)),
             Err(error) => {
-                tracing::error!(target: "plugin/loadbalance", "{place}: {error}; the last good weights stay")
+                tracing::error!(target: "plugin/loadbalance", "{place}: {error}; the last good weights stay");
             }
         },
         Err(error) => {
-            tracing::warn!(target: "plugin/loadbalance", "can't read the weight file {place}: {error}")
+            tracing::warn!(target: "plugin/loadbalance", "can't read the weight file {place}: {error}");
         }
     }
 }

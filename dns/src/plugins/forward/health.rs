@@ -1,0 +1,120 @@
+//! Whether an upstream is up: checked only after a query to it failed, until it answers again.
+//!
+//! ```text
+//!        a query fails          more than max_fails checks fail
+//!   Up ───────────────▶ Doubtful ───────────────────────────────▶ Down
+//!    ▲                     │ a check succeeds                      │
+//!    └─────────────────────┴───────────────────────────────────────┘
+//! ```
+
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{AcqRel, Acquire, Release},
+};
+
+/// What is known about an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing bad.
+    Up,
+    /// A query failed, and checks are under way.
+    Doubtful,
+    /// More checks failed in a row than are forgiven.
+    Down,
+    /// It leads back to us; only a new configuration changes that.
+    Cut,
+}
+
+/// Follows one upstream's health.
+#[derive(Debug)]
+pub struct Health {
+    max_fails: u32,
+    fails: AtomicU32,
+    checking: AtomicBool,
+    cut: AtomicBool,
+}
+
+impl Health {
+    /// An upstream that is up. It is down once more than `max_fails` checks failed; 0 is never.
+    pub fn new(max_fails: u32) -> Self {
+        Health {
+            max_fails,
+            fails: AtomicU32::new(0),
+            checking: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// The state now.
+    pub fn state(&self) -> State {
+        if self.cut.load(Acquire) {
+            return State::Cut;
+        }
+        if self.max_fails != 0 && self.fails.load(Acquire) > self.max_fails {
+            return State::Down;
+        }
+        match self.checking.load(Acquire) {
+            true => State::Doubtful,
+            false => State::Up,
+        }
+    }
+
+    /// A query failed. Tells whether the caller has to start checking; never twice at a time.
+    pub fn query_failed(&self) -> bool {
+        self.max_fails != 0 && !self.checking.swap(true, AcqRel)
+    }
+
+    /// A check ended. Tells whether to check again.
+    pub fn checked(&self, answered: bool) -> bool {
+        if answered {
+            self.fails.store(0, Release);
+            self.checking.store(false, Release);
+            return false;
+        }
+        let more = |fails: u32| Some(fails.saturating_add(1));
+        // The closure always gives a value.
+        let _ = self.fails.fetch_update(AcqRel, Acquire, more);
+        true
+    }
+
+    /// The upstream leads back to us. Tells whether this was not known before.
+    pub fn cut(&self) -> bool {
+        !self.cut.swap(true, AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_down_only_after_more_failed_checks_than_forgiven() {
+        let health = Health::new(2);
+        assert_eq!(health.state(), State::Up);
+        assert!(health.query_failed());
+        assert!(!health.query_failed(), "a check is under way already");
+        for want in [State::Doubtful, State::Doubtful, State::Down, State::Down] {
+            assert!(health.checked(false));
+            assert_eq!(health.state(), want);
+        }
+        assert!(!health.checked(true));
+        assert_eq!(health.state(), State::Up);
+        assert!(health.query_failed(), "after recovery it is checked anew");
+    }
+
+    #[test]
+    fn without_max_fails_nothing_is_checked_or_down() {
+        let health = Health::new(0);
+        assert!(!health.query_failed());
+        assert_eq!(health.state(), State::Up);
+    }
+
+    #[test]
+    fn what_is_cut_stays_cut() {
+        let health = Health::new(2);
+        assert!(health.cut());
+        assert!(!health.cut());
+        health.checked(true);
+        assert_eq!(health.state(), State::Cut);
+    }
+}

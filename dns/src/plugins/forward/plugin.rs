@@ -1,0 +1,272 @@
+//! The `forward` plugin: which queries are for its upstreams, and what becomes of their replies.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::Name,
+};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    attempts::{self, Bounds, MANY},
+    config::{Config, Policy, Protocol},
+    failure::{LEADS_BACK, NO_REACHABLE_AUTHORITY},
+    health::State,
+    limit::Limit,
+    message::Outgoing,
+    policy::{Order, Turns},
+    remote::{Remote, Settings, Way},
+    resolve::{self, ResolveError, message_name},
+    stream::Dial,
+    tls::{self, TlsError},
+    upstream,
+};
+use crate::{
+    metrics::ForwardMetrics,
+    plugin::{Answer, Failure, FailureReason, Next, Outcome, Plugin, Query, Transport},
+};
+
+/// Queries under way where `max_concurrent` sets no bound.
+const ROOM: usize = 4096;
+/// Time between looks for sockets that are idle for too long; never less.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// One `forward`.
+pub struct Forward {
+    from: Name,
+    except: Vec<Name>,
+    remotes: Vec<Arc<Remote>>,
+    turns: Turns,
+    protocol: Protocol,
+    bounds: Bounds,
+    limit: Arc<Limit>,
+    rejected: Arc<str>,
+    fail_fast: bool,
+    /// Codes, and whether no data, go to the next plugin. It is another `forward`.
+    next: Vec<u16>,
+    next_on_nodata: bool,
+    failover: Vec<u16>,
+    metrics: Arc<ForwardMetrics>,
+    _tidying: AbortOnDropHandle<()>,
+}
+
+/// Why a `forward` can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An upstream that can't be found.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// TLS can't be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Forward {
+    /// Makes ready to ask the upstreams of `config`. `followed` says that the next plugin is a
+    /// `forward` too: only then do `next` and `next_on_nodata` mean anything, as in CoreDNS. Must
+    /// run on the server's runtime.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: &Config,
+        metrics: &Arc<ForwardMetrics>,
+        followed: bool,
+    ) -> Result<Arc<Self>, StartError> {
+        let remotes = remotes(config, metrics).await?;
+        let most = config.max_concurrent.map_or(ROOM, |most| most as usize);
+        let attempts = match config.connections.max_attempts {
+            None => 2 * remotes.len(),
+            Some(0) => MANY,
+            Some(most) => most as usize,
+        };
+        // In a fixed order the second upstream stands in for a first that failed. It may know other
+        // names, so it must not win a race.
+        let hedge =
+            (config.policy != Policy::Sequential).then_some(config.connections.read_timeout / 4);
+        Ok(Arc::new(Forward {
+            from: message_name(&config.from),
+            except: config.except.iter().map(message_name).collect(),
+            turns: Turns::new(config.policy),
+            protocol: config.protocol,
+            bounds: Bounds { attempts, hedge },
+            limit: Limit::new(most),
+            rejected: format!("concurrent queries exceeded maximum {most}").into(),
+            fail_fast: config.health.fail_fast,
+            next: if followed { config.next.clone() } else { Vec::new() },
+            next_on_nodata: followed && config.next_on_nodata,
+            failover: config.failover.clone(),
+            metrics: Arc::clone(metrics),
+            _tidying: tidying(&remotes, config.connections.expire),
+            remotes,
+        }))
+    }
+
+    /// The upstreams.
+    pub fn remotes(&self) -> &[Arc<Remote>] {
+        &self.remotes
+    }
+
+    /// The zone that is forwarded.
+    pub fn from(&self) -> &Name {
+        &self.from
+    }
+
+    /// Whether this `forward` is for `name`.
+    pub fn takes(&self, name: &Name) -> bool {
+        if !self.from.is_root() && !self.from.zone_of(name) {
+            return false;
+        }
+        // The zone itself can't be excepted, as in CoreDNS.
+        *name == self.from || !self.except.iter().any(|zone| zone.zone_of(name))
+    }
+
+    /// How upstreams are asked for a client that came over `client`.
+    pub fn way(&self, client: Transport) -> Way {
+        match self.protocol {
+            Protocol::Client => Way::Over(client),
+            Protocol::Tcp => Way::Over(Transport::Tcp),
+            Protocol::Udp => Way::UdpThenTcp,
+        }
+    }
+
+    async fn forward(&self, query: &Query, next: Next<'_>) -> Outcome {
+        let Some(_place) = self.limit.take(query.origin.client.ip()) else {
+            self.metrics.rejects.inc();
+            let reason = FailureReason::Overload(Arc::clone(&self.rejected));
+            return Err(Failure::with_code("forward", ResponseCode::Refused, reason));
+        };
+        let Ok(outgoing) = Outgoing::new(&query.message) else {
+            let what = "the query can't be encoded".to_owned();
+            let reason = FailureReason::Upstream { to: self.names(), what, ede: 0 };
+            return Err(Failure::with_code("forward", ResponseCode::FormErr, reason));
+        };
+        let reply = self.ask(Arc::new(outgoing), query.origin.transport).await?;
+        let no_data =
+            reply.metadata.response_code == ResponseCode::NoError && reply.answers.is_empty();
+        if self.next.contains(&reply.metadata.response_code.into())
+            || (self.next_on_nodata && no_data)
+        {
+            return next.serve(query).await;
+        }
+        Ok(Answer::relayed(reply))
+    }
+
+    async fn ask(&self, query: Arc<Outgoing>, client: Transport) -> Result<Message, Failure> {
+        let way = self.way(client);
+        let states: Vec<_> = self.remotes.iter().map(|remote| remote.health.state()).collect();
+        let (order, bounds) = match self.turns.order(&states) {
+            Order::These(order) => (order, self.bounds),
+            Order::AllDown(one) => {
+                self.metrics.all_down.inc();
+                if self.fail_fast {
+                    return Err(self.unreachable("no healthy proxies"));
+                }
+                (vec![one], Bounds { attempts: 1, ..self.bounds })
+            }
+            Order::Nobody => return Err(self.unreachable(LEADS_BACK)),
+        };
+        let ask = |number: usize| {
+            let (remote, query) = (&self.remotes[number], &query);
+            async move { remote.ask(query, way).await }
+        };
+        let pass_over = |reply: &Message| {
+            !self.failover.is_empty()
+                && self.failover.contains(&reply.metadata.response_code.into())
+        };
+        attempts::run(&order, bounds, ask, pass_over).await.map_err(|given_up| {
+            let remote = &self.remotes[given_up.upstream];
+            if remote.health.state() == State::Cut {
+                return self.unreachable(LEADS_BACK);
+            }
+            let reason = FailureReason::Upstream {
+                to: remote.to.clone(),
+                what: given_up.error.to_string(),
+                ede: given_up.error.extended(),
+            };
+            Failure::new("forward", reason)
+        })
+    }
+
+    fn unreachable(&self, what: &str) -> Failure {
+        let reason = FailureReason::Upstream {
+            to: self.names(),
+            what: what.to_owned(),
+            ede: NO_REACHABLE_AUTHORITY,
+        };
+        Failure::new("forward", reason)
+    }
+
+    fn names(&self) -> String {
+        let all: Vec<&str> = self.remotes.iter().map(|remote| &*remote.to).collect();
+        all.join(", ")
+    }
+}
+
+impl Plugin for Forward {
+    fn name(&self) -> &'static str {
+        "forward"
+    }
+
+    fn serve<'a>(&'a self, query: &'a Query, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match self.takes(query.name()) {
+                true => self.forward(query, next).await,
+                false => next.serve(query).await,
+            }
+        })
+    }
+}
+
+async fn remotes(
+    config: &Config,
+    metrics: &Arc<ForwardMetrics>,
+) -> Result<Vec<Arc<Remote>>, StartError> {
+    let found = resolve::upstreams(config).await?;
+    let over_tls =
+        |transport: &upstream::Transport| matches!(transport, upstream::Transport::Tls { .. });
+    let connector = match found.iter().any(|(_, transport)| over_tls(transport)) {
+        true => Some(tls::connector(&config.tls)?),
+        false => None,
+    };
+    let settings = Settings {
+        connections: config.connections,
+        health: config.health.clone(),
+        check_over: match config.protocol {
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Client | Protocol::Udp => Transport::Udp,
+        },
+        check_name: message_name(&config.health.domain),
+        metrics: Arc::clone(metrics),
+    };
+    let remote = |(address, transport): (std::net::SocketAddr, upstream::Transport)| {
+        let tls = match (transport, &connector) {
+            (upstream::Transport::Tls { server_name }, Some(connector)) => {
+                let name = server_name.or_else(|| config.tls.server_name.clone());
+                Some((connector.clone(), tls::server_name(name.as_deref(), address.ip())?))
+            }
+            _ => None,
+        };
+        let dial = Dial { upstream: address, tls, settings: config.connections };
+        Ok(Remote::new(dial, settings.clone()))
+    };
+    found.into_iter().map(remote).collect()
+}
+
+fn tidying(remotes: &[Arc<Remote>], expire: Duration) -> AbortOnDropHandle<()> {
+    let remotes: Vec<Weak<Remote>> = remotes.iter().map(Arc::downgrade).collect();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            sleep(expire.max(TIDY)).await;
+            for remote in remotes.iter().filter_map(Weak::upgrade) {
+                remote.tidy();
+            }
+        }
+    }))
+}
