@@ -32,9 +32,7 @@ impl Cluster {
     /// # Errors
     /// What the API server said first.
     pub fn load(&self, plane: &ControlPlane) -> anyhow::Result<()> {
-        let namespace = |n: usize| {
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("ns{n}")}})
-        };
+        let namespace = |n: usize| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("ns{n}")}});
         plane.make_all(&(0..NAMESPACES).map(namespace).collect::<Vec<_>>())?;
         let objects: Vec<Value> =
             self.iter().flat_map(|service| [service.object(), service.slice(0)]).collect();

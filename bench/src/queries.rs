@@ -50,6 +50,8 @@ pub fn outside_mix(names: usize, count: usize) -> String {
 /// The zone that [`outside_mix`] asks for, in unbound's `local-data` form.
 pub fn outside_zone(names: usize) -> String {
     (0..names)
-        .map(|n| format!("  local-data: \"host{n}.example.com. 3600 IN A 192.0.2.{}\"\n", n % 250 + 1))
+        .map(|n| {
+            format!("  local-data: \"host{n}.example.com. 3600 IN A 192.0.2.{}\"\n", n % 250 + 1)
+        })
         .collect()
 }

@@ -92,7 +92,9 @@ fn table(rows: &[Row]) -> String {
         let _ = write!(text, "| {} |", row.what);
         for (_, spread) in &row.figures {
             let _ = match spread {
-                Some(s) => write!(text, " {} ({} – {}) |", figure(s.median), figure(s.q1), figure(s.q3)),
+                Some(s) => {
+                    write!(text, " {} ({} – {}) |", figure(s.median), figure(s.q1), figure(s.q3))
+                }
                 None => write!(text, " |"),
             };
         }

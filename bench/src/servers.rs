@@ -58,7 +58,8 @@ fn with_corefile(
     kubeconfig: &Path,
     extra: &Extra,
 ) -> anyhow::Result<Server> {
-    let (port, metrics, ready, health) = (ports::free(), ports::free(), ports::free(), ports::free());
+    let (port, metrics, ready, health) =
+        (ports::free(), ports::free(), ports::free(), ports::free());
     let corefile = format!(
         ".:{port} {{\n    errors\n    health 127.0.0.1:{health} {{\n        lameduck 5s\n    }}\n    \
          ready 127.0.0.1:{ready}\n    kubernetes cluster.local in-addr.arpa ip6.arpa {{\n        \
@@ -168,7 +169,11 @@ fn own_folder(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn pinned(program: &Path, arguments: &[String], log: &Path) -> anyhow::Result<Program> {
-    let program = if program.is_absolute() { program.to_owned() } else { which(&program.display().to_string()) };
+    let program = if program.is_absolute() {
+        program.to_owned()
+    } else {
+        which(&program.display().to_string())
+    };
     let mut all = vec!["-c".to_owned(), SERVER_CORE.to_owned(), program.display().to_string()];
     all.extend(arguments.iter().cloned());
     // taskset replaces itself with the program, so the process id is the server's.
@@ -178,7 +183,10 @@ fn pinned(program: &Path, arguments: &[String], log: &Path) -> anyhow::Result<Pr
 fn which(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    places.map(|folder| folder.join(program)).find(|file| file.is_file()).unwrap_or_else(|| program.into())
+    places
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| program.into())
 }
 
 /// The page of an HTTP server on loopback.
@@ -201,7 +209,10 @@ pub fn page(port: u16, path: &str) -> anyhow::Result<String> {
 pub fn wait_for_page(port: u16, path: &str) -> anyhow::Result<()> {
     retried(|| {
         let text = page(port, path)?;
-        anyhow::ensure!(text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.0 200"), "not yet");
+        anyhow::ensure!(
+            text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.0 200"),
+            "not yet"
+        );
         Ok(())
     })
 }

@@ -95,12 +95,24 @@ impl Run {
         let short = watch::metric(&all[0], "daymark_dns_queries_total", "short")?;
         let long = watch::metric(&all[0], "daymark_dns_queries_total", "long")?;
         let share = short / (short + long);
-        ensure!(share >= 0.99, "only {:.1} % of the cluster mix went the short way: the run is invalid", share * 100.0);
-        self.report.facts.push(("short way".to_owned(), format!("{:.2} % of the cluster mix", share * 100.0)));
+        ensure!(
+            share >= 0.99,
+            "only {:.1} % of the cluster mix went the short way: the run is invalid",
+            share * 100.0
+        );
+        self.report
+            .facts
+            .push(("short way".to_owned(), format!("{:.2} % of the cluster mix", share * 100.0)));
         self.bar("CPU per query / CoreDNS", &rounds, "coredns", |r| r.cpu_us, 0.20);
         self.bar("CPU per query / Knot", &rounds, "knot", |r| r.cpu_us, 0.95);
         let services = cluster.services;
-        self.bar(&format!("RSS at {services} Services / CoreDNS"), &rounds, "coredns", |r| r.rss_mib, 0.25);
+        self.bar(
+            &format!("RSS at {services} Services / CoreDNS"),
+            &rounds,
+            "coredns",
+            |r| r.rss_mib,
+            0.25,
+        );
         let heading = format!("Cluster mix, {services} Services, one core each");
         self.table(&heading, &rounds, Some(&latencies));
         Ok(json!({ "rounds": rounds, "latency": latencies }))
@@ -167,7 +179,12 @@ impl Run {
         }))
     }
 
-    fn memory(&mut self, daymark: &Server, coredns: &Server, cluster: Cluster) -> anyhow::Result<[f64; 2]> {
+    fn memory(
+        &mut self,
+        daymark: &Server,
+        coredns: &Server,
+        cluster: Cluster,
+    ) -> anyhow::Result<[f64; 2]> {
         let rss = |server: &Server| measure::rss_mib(server.program.id());
         let both = [rss(daymark)?, rss(coredns)?];
         let what = format!("RSS at {} Services / CoreDNS", cluster.services);
@@ -179,7 +196,12 @@ impl Run {
         Ok(both)
     }
 
-    fn changes(&mut self, plane: &ControlPlane, daymark: &Server, coredns: &Server) -> anyhow::Result<Vec<Vec<f64>>> {
+    fn changes(
+        &mut self,
+        plane: &ControlPlane,
+        daymark: &Server,
+        coredns: &Server,
+    ) -> anyhow::Result<Vec<Vec<f64>>> {
         let mut seen = vec![Vec::new(), Vec::new()];
         for turn in 1..=self.arguments.changes {
             // Headless Services, one after the other: every change is in an answer of its own.
@@ -187,21 +209,38 @@ impl Run {
             let took = watch::change(plane, &[daymark, coredns], service, 1 + turn % 3)?;
             seen.iter_mut().zip(took).for_each(|(all, ms)| all.push(ms));
         }
-        let at = |which: usize, q| daymark_bench::statistics::quantile(&seen[which], q).unwrap_or(f64::NAN);
+        let at = |which: usize, q| {
+            daymark_bench::statistics::quantile(&seen[which], q).unwrap_or(f64::NAN)
+        };
         let (p50, p99) = ([at(0, 0.5), at(1, 0.5)], [at(0, 0.99), at(1, 0.99)]);
-        self.push("change to answer, p50 / CoreDNS".to_owned(), spread(&[p50[0] / p50[1]]), 1.0, "×")?;
+        self.push(
+            "change to answer, p50 / CoreDNS".to_owned(),
+            spread(&[p50[0] / p50[1]]),
+            1.0,
+            "×",
+        )?;
         let beyond = spread(&[p99[0] - p99[1]]);
         self.push("change to answer, p99 beyond CoreDNS".to_owned(), beyond, 5.0, "ms")?;
         let row = |what: &str, [ours, theirs]: [f64; 2]| Row {
             what: what.to_owned(),
-            figures: vec![("daymark".to_owned(), spread(&[ours])), ("coredns".to_owned(), spread(&[theirs]))],
+            figures: vec![
+                ("daymark".to_owned(), spread(&[ours])),
+                ("coredns".to_owned(), spread(&[theirs])),
+            ],
         };
         let rows = vec![row("p50, ms", p50), row("p99, ms", p99)];
-        self.report.tables.push((format!("API change to changed answer, {} changes", seen[0].len()), rows));
+        self.report
+            .tables
+            .push((format!("API change to changed answer, {} changes", seen[0].len()), rows));
         Ok(seen)
     }
 
-    fn recoveries(&mut self, plane: &ControlPlane, daymark: &Server, coredns: &Server) -> anyhow::Result<BTreeMap<&'static str, Vec<f64>>> {
+    fn recoveries(
+        &mut self,
+        plane: &ControlPlane,
+        daymark: &Server,
+        coredns: &Server,
+    ) -> anyhow::Result<BTreeMap<&'static str, Vec<f64>>> {
         let mut seen: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for round in 0..self.arguments.outages {
             let service = MadeService::number(20 * (200 + round));
@@ -215,7 +254,11 @@ impl Run {
         Ok(seen)
     }
 
-    fn relists(&mut self, plane: &ControlPlane, daymark: &Server) -> anyhow::Result<Vec<(f64, f64)>> {
+    fn relists(
+        &mut self,
+        plane: &ControlPlane,
+        daymark: &Server,
+    ) -> anyhow::Result<Vec<(f64, f64)>> {
         let mut seen = Vec::new();
         let lists = || watch::metric(daymark, "daymark_source_lists_total", "endpointslices");
         for round in 0..self.arguments.outages.min(3) {
@@ -235,7 +278,8 @@ impl Run {
             let mut order: Vec<&Server> = all.iter().collect();
             order.rotate_left(round % all.len());
             for server in order {
-                let got = measure::load(server.program.id(), server.port, mix, self.arguments.seconds)?;
+                let got =
+                    measure::load(server.program.id(), server.port, mix, self.arguments.seconds)?;
                 println!("round {round} {}: {:.0} q/s, {:.2} µs", server.name, got.qps, got.cpu_us);
                 rounds.entry(server.name).or_default().push(got);
             }
@@ -243,7 +287,11 @@ impl Run {
         Ok(rounds)
     }
 
-    fn latencies(&self, all: &[Server], mix: &std::path::Path) -> anyhow::Result<BTreeMap<&'static str, Vec<Latency>>> {
+    fn latencies(
+        &self,
+        all: &[Server],
+        mix: &std::path::Path,
+    ) -> anyhow::Result<BTreeMap<&'static str, Vec<Latency>>> {
         let mut latencies: BTreeMap<&str, Vec<Latency>> = BTreeMap::new();
         for _ in 0..3 {
             for server in all {
@@ -254,7 +302,8 @@ impl Run {
     }
 
     fn bar(&mut self, what: &str, rounds: &Rounds, peer: &str, of: fn(&Round) -> f64, bar: f64) {
-        let figures = |name: &str| rounds.get(name).into_iter().flatten().map(of).collect::<Vec<_>>();
+        let figures =
+            |name: &str| rounds.get(name).into_iter().flatten().map(of).collect::<Vec<_>>();
         if let Some(spread) = ratios(&figures("daymark"), &figures(peer)) {
             self.report.bars.push(Bar { what: what.to_owned(), spread, bar, unit: "×" });
         }
@@ -269,18 +318,31 @@ impl Run {
         self.report.tables.push((what.replace(" / CoreDNS", ""), vec![row]));
     }
 
-    fn push(&mut self, what: String, spread: Option<daymark_bench::statistics::Spread>, bar: f64, unit: &'static str) -> anyhow::Result<()> {
+    fn push(
+        &mut self,
+        what: String,
+        spread: Option<daymark_bench::statistics::Spread>,
+        bar: f64,
+        unit: &'static str,
+    ) -> anyhow::Result<()> {
         let spread = spread.with_context(|| format!("nothing was measured for {what}"))?;
         self.report.bars.push(Bar { what, spread, bar, unit });
         Ok(())
     }
 
-    fn table(&mut self, heading: &str, rounds: &Rounds, latencies: Option<&BTreeMap<&'static str, Vec<Latency>>>) {
+    fn table(
+        &mut self,
+        heading: &str,
+        rounds: &Rounds,
+        latencies: Option<&BTreeMap<&'static str, Vec<Latency>>>,
+    ) {
         let row = |what: &str, of: fn(&Round) -> f64| Row {
             what: what.to_owned(),
             figures: rounds
                 .iter()
-                .map(|(name, all)| ((*name).to_owned(), spread(&all.iter().map(of).collect::<Vec<_>>())))
+                .map(|(name, all)| {
+                    ((*name).to_owned(), spread(&all.iter().map(of).collect::<Vec<_>>()))
+                })
                 .collect(),
         };
         let mut rows = vec![
@@ -294,7 +356,9 @@ impl Run {
             figures: latencies
                 .into_iter()
                 .flatten()
-                .map(|(name, all)| ((*name).to_owned(), spread(&all.iter().map(of).collect::<Vec<_>>())))
+                .map(|(name, all)| {
+                    ((*name).to_owned(), spread(&all.iter().map(of).collect::<Vec<_>>()))
+                })
                 .collect(),
         };
         if latencies.is_some() {

@@ -315,7 +315,6 @@ impl<'a> Builder<'a> {
                 parts.chain.push(hosts);
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
-            PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
             PluginConfig::Loop(config) => {
                 let detected = self.workshop.metrics.loop_detected.clone();
                 let looping = Loop::new(config, detected, self.workshop.loop_exit.clone());
@@ -329,8 +328,18 @@ impl<'a> Builder<'a> {
                 parts.forwards.push(Arc::clone(&forward));
                 parts.chain.push(forward);
             }
+            PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
         }
         Ok(())
+    }
+
+    async fn forward(
+        &self,
+        config: &forward::config::Config,
+        followed: bool,
+    ) -> Result<Arc<Forward>, SetupError> {
+        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
+        started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
     }
 
     fn cache(
@@ -350,15 +359,6 @@ impl<'a> Builder<'a> {
         parts.short_plan().cache = Some(Arc::new(cache.clone()));
         parts.chain.push(Arc::new(cache.clone()));
         parts.cache = Some(cache);
-    }
-
-    async fn forward(
-        &self,
-        config: &forward::config::Config,
-        followed: bool,
-    ) -> Result<Arc<Forward>, SetupError> {
-        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
-        started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
     }
 
     fn kubernetes(
