@@ -256,6 +256,7 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    panics: Arc::clone(self.workshop.metrics.queries()),
                 });
             }
         }
@@ -284,7 +285,7 @@ impl<'a> Builder<'a> {
             parts.first_handler = plugin.name();
         }
         match plugin {
-            // Values are collected when a plugin asks for one; none of this plugins does.
+            // Values are collected when a plugin asks for one; none of the plugins here does.
             PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
             PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
             PluginConfig::Reload(config) => self.plan.reload = Some(*config),
