@@ -34,8 +34,9 @@ use crate::{
         cache::{self, Cache},
         errors::ErrorLog,
         forward::{self, Forward},
+        health::probe::Probe,
         hosts::Hosts,
-        kubernetes::{self, Kubernetes, config::Api},
+        kubernetes::{self, Kubernetes, config::Api, programming::Programming},
         loadbalance::Loadbalance,
         log::QueryLog,
         r#loop::{Fatal, Loop},
@@ -377,6 +378,9 @@ impl<'a> Builder<'a> {
         let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
         let reader = cluster.reader();
         self.plan.keep.push(Box::new(reader.follow(follower)));
+        // Behind the table: what is observed can be answered.
+        let programming = Programming::new(&self.workshop.metrics);
+        self.plan.keep.push(Box::new(reader.follow(programming)));
         self.plan.wait_for.push((reader.clone(), config.startup_timeout));
         let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
@@ -413,7 +417,11 @@ impl<'a> Builder<'a> {
             for address in resolve(&place).await? {
                 let pages = self.plan.pages.entry(address).or_default();
                 match page {
-                    Page::Health => pages.health = true,
+                    Page::Health => {
+                        pages.health = true;
+                        let probe = Probe::start(address, &self.workshop.metrics);
+                        self.plan.keep.push(Box::new(probe));
+                    }
                     Page::Ready => pages.ready = Some(Arc::clone(&readiness)),
                     Page::Metrics => pages.metrics = Some(Arc::clone(&self.workshop.metrics)),
                 }
