@@ -142,7 +142,8 @@ async fn a_renewal_that_nobody_took_up_is_begun_again() {
 #[tokio::test]
 async fn what_is_served_when_an_entry_has_expired() {
     // Settings, seconds after it was stored, whether upstream answers; served at once and then.
-    let rows: &[(&str, u64, bool, (u8, u32), (u8, u32))] = &[
+    type Row = (&'static str, u64, bool, (u8, u32), (u8, u32));
+    let rows: &[Row] = &[
         ("", 30, true, (2, 30), (2, 30)),
         ("{; serve_stale 1m ;}", 29, true, (1, 1), (1, 1)),
         ("{; serve_stale 1m ;}", 30, true, (1, 0), (2, 30)),
