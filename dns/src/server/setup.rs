@@ -5,7 +5,7 @@
 use std::{
     any::Any,
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -14,9 +14,10 @@ use daymark_cluster::{Needs, Reader};
 use tokio::runtime::Handle;
 
 use super::{
+    cluster_source::{ClusterError, ClusterReady, ClusterSource, OpenCluster},
     http::Pages,
-    interfaces,
     listening::Wanted,
+    places::{cores, listen_hosts, resolve, server_label},
     routes::{Block, Routes, own_addresses},
     short::{ClaimNames, ShortPlan},
 };
@@ -24,13 +25,12 @@ use crate::{
     corefile::{
         check::{Checked, ServerConfig},
         domain::Domain,
-        values::{Host, HostPort},
+        values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
     plugin::{Chain, Plugin},
     plugins::{
         PluginConfig,
-        bind::config::Target,
         cache::{self, Cache},
         errors::ErrorLog,
         forward::{self, Forward},
@@ -46,29 +46,6 @@ use crate::{
     },
     zone::Table,
 };
-
-/// Opens the cluster behind a `kubernetes` block. Whoever embeds the server says how.
-pub trait ClusterSource: Send + Sync {
-    /// A store for the API server that `api` names (the one in reach, where it names none), with at
-    /// least what `needs` asks for. Asked again for the same, it may give the same store.
-    ///
-    /// # Errors
-    /// Why no connection can even be tried: a file that is missing, a configuration that is none.
-    fn open(&self, api: &Api, needs: Needs) -> Result<Arc<dyn OpenCluster>, ClusterError>;
-}
-
-/// An open store. Dropping it may end its connection.
-pub trait OpenCluster: Send + Sync {
-    /// Reads it.
-    fn reader(&self) -> Reader;
-    /// What is known to be wrong with its source now, for people.
-    fn trouble(&self) -> Option<String>;
-}
-
-/// Why a cluster can't be opened, in words for people.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct ClusterError(pub String);
 
 /// Why a configuration can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -440,97 +417,9 @@ impl Parts {
     }
 }
 
-/// Readiness of `kubernetes`: once everything was listed.
-struct ClusterReady(Arc<dyn OpenCluster>);
-
-impl Ready for ClusterReady {
-    fn name(&self) -> &'static str {
-        "kubernetes"
-    }
-
-    fn ready(&self) -> bool {
-        self.0.reader().synced()
-    }
-
-    fn remark(&self) -> Option<String> {
-        self.0.trouble()
-    }
-}
-
 fn kubernetes_of(server: &ServerConfig) -> impl Iterator<Item = &kubernetes::config::Config> {
     server.plugins.iter().filter_map(|plugin| match plugin {
         PluginConfig::Kubernetes(config) => Some(&**config),
         _ => None,
     })
-}
-
-/// Addresses that a block listens on: those of its `bind`, or all of IPv4 and IPv6.
-fn listen_hosts(server: &ServerConfig) -> Result<Vec<IpAddr>, SetupError> {
-    let Some(bind) = server.bind() else { return Ok(everywhere()) };
-    let mut hosts = Vec::new();
-    for group in &bind.groups {
-        let except = addresses(&group.except)?;
-        hosts.extend(addresses(&group.targets)?.into_iter().filter(|host| !except.contains(host)));
-    }
-    hosts.sort_unstable();
-    hosts.dedup();
-    Ok(hosts)
-}
-
-fn addresses(targets: &[Target]) -> Result<Vec<IpAddr>, SetupError> {
-    let mut addresses = Vec::new();
-    for target in targets {
-        match target {
-            Target::Ip(address) => addresses.push(*address),
-            Target::Interface(name) => {
-                let found = interfaces::addresses_of(Some(name));
-                if found.is_empty() {
-                    return Err(SetupError::NoInterface(Arc::clone(name)));
-                }
-                addresses.extend(found);
-            }
-        }
-    }
-    Ok(addresses)
-}
-
-/// The unspecified addresses of the families that this machine has.
-fn everywhere() -> Vec<IpAddr> {
-    let mut all: Vec<IpAddr> = vec![Ipv4Addr::UNSPECIFIED.into()];
-    if std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok() {
-        all.push(Ipv6Addr::UNSPECIFIED.into());
-    }
-    all
-}
-
-/// Where an HTTP page listens: one address for each place.
-async fn resolve(place: &HostPort) -> Result<Vec<SocketAddr>, SetupError> {
-    match &place.host {
-        // An IPv6 socket takes IPv4 as well, where there is IPv6.
-        Host::Any => Ok(everywhere()
-            .last()
-            .map(|host| SocketAddr::new(*host, place.port))
-            .into_iter()
-            .collect()),
-        Host::Ip(address) => Ok(vec![SocketAddr::new(*address, place.port)]),
-        Host::Name(name) => {
-            let found = tokio::net::lookup_host((&**name, place.port)).await;
-            let first = found.ok().and_then(|mut found| found.next());
-            first
-                .map(|address| vec![address])
-                .ok_or_else(|| SetupError::NoAddress(name.to_string()))
-        }
-    }
-}
-
-/// CoreDNS's label of a server: `dns://:53` on all addresses, `dns://10.0.0.1:53` on one.
-fn server_label(host: IpAddr, port: u16) -> String {
-    match host.is_unspecified() {
-        true => format!("dns://:{port}"),
-        false => format!("dns://{}", SocketAddr::new(host, port)),
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
