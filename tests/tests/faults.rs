@@ -133,7 +133,9 @@ fn a_broken_manifest_is_named_and_the_last_good_state_stays() {
     fs::write(rig.manifests().join("web.yaml"), "kind: Service\n  metadata: {\n").unwrap();
     let said = |program: &Program| program.output().contains("web.yaml");
     let output = rig.folder.path().join("log");
-    program.wait_until("an error", || fs::read_to_string(&output).unwrap().contains("web.yaml")).unwrap();
+    program
+        .wait_until("an error", || fs::read_to_string(&output).unwrap().contains("web.yaml"))
+        .unwrap();
     assert!(said(&program));
     assert!(rig.answer().unwrap().ends_with("10.96.0.7"), "the last good state stays");
     rig.write_service("10.96.0.9");
@@ -145,7 +147,8 @@ fn a_broken_manifest_is_named_and_the_last_good_state_stays() {
 fn a_failed_reload_keeps_serving_and_says_why() {
     let rig = Rig::new();
     let (ready, metrics) = (ports::free(), ports::free());
-    let pages = format!("    ready 127.0.0.1:{ready}\n    prometheus 127.0.0.1:{metrics}\n    reload\n");
+    let pages =
+        format!("    ready 127.0.0.1:{ready}\n    prometheus 127.0.0.1:{metrics}\n    reload\n");
     rig.write_corefile(&pages);
     let mut program = rig.serve();
     rig.write_corefile(&format!("{pages}    nonsense\n"));
@@ -260,7 +263,8 @@ fn page(port: u16, path: &str) -> String {
     if let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
         // A server that closes meanwhile has no page.
-        let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
+        let _ =
+            stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
     }
     text
 }

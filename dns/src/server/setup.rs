@@ -249,17 +249,8 @@ impl<'a> Builder<'a> {
         hosts: &[IpAddr],
         parts: &mut Parts,
     ) -> Result<(), SetupError> {
-        let handles = !matches!(
-            plugin,
-            PluginConfig::Metadata(_)
-                | PluginConfig::Multisocket(_)
-                | PluginConfig::Reload(_)
-                | PluginConfig::Bind(_)
-                | PluginConfig::Ready(_)
-                | PluginConfig::Health(_)
-                | PluginConfig::Prometheus(_)
-        );
-        if handles && parts.prometheus && parts.first_handler.is_empty() {
+        // What stands before `prometheus` in a chain is no handler behind it.
+        if parts.prometheus && parts.first_handler.is_empty() && plugin.handles_queries() {
             parts.first_handler = plugin.name();
         }
         match plugin {
@@ -370,7 +361,7 @@ impl<'a> Builder<'a> {
     }
 
     fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
-        for plugin in &server.plugins {
+        for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
             let labels = [label, zone.as_str(), "", plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
