@@ -1,1 +1,64 @@
-//! fuzz
+//! Fuzz targets: one function for each parser of outside bytes. A target must not panic, whatever
+//! it is given.
+//!
+//! cargo-fuzz wants a nightly compiler, so the bodies are plain functions: `cargo xtask test` runs
+//! them over the corpora in `corpus/` and over random and mangled input for a bounded time, and a
+//! fuzzer's harness is one line that calls them.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use daymark_cluster::{Kind, Needs};
+use daymark_dns::{
+    corefile::{self, check::Environment, source::Memory},
+    wire::{
+        HEADER,
+        name::FoldedName,
+        query::{self, Shape},
+        reply,
+    },
+};
+use hickory_proto::op::Message;
+
+/// A datagram: told apart without a panic, and a reject is never longer than a header.
+pub fn message(bytes: &[u8]) {
+    let mut name = FoldedName::default();
+    let shape = query::read(bytes, &mut name);
+    let mut out = [0; HEADER];
+    match shape {
+        Shape::Reject(code) => assert_eq!(reply::reject(&mut out, bytes, code), HEADER),
+        Shape::Plain(plain) => {
+            // What the short way takes for plain, the long way must be able to decode.
+            let decoded = Message::from_vec(bytes).expect("a plain question decodes");
+            assert_eq!(decoded.queries.len(), 1);
+            assert_eq!(u16::from(decoded.queries[0].query_type), plain.qtype);
+            assert_eq!(decoded.edns.is_some(), plain.edns.is_some());
+        }
+        Shape::Odd => drop(Message::from_vec(bytes)),
+        Shape::Ignore => {}
+    }
+}
+
+/// A Corefile: checked without a panic.
+pub fn corefile(bytes: &[u8]) {
+    let reader = Memory::default();
+    let environment = Environment { reader: &reader, default_port: 53 };
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    // Mistakes must also be printable.
+    if let Err(mistakes) = corefile::load_text("Corefile", text, &environment) {
+        assert!(!mistakes.to_string().is_empty());
+    }
+}
+
+/// A manifest: parsed without a panic.
+pub fn manifest(bytes: &[u8]) {
+    let name = Path::new("fuzzed.yaml").display().to_string();
+    let kinds = Kind::ALL.into_iter().collect();
+    let needs = Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true };
+    if let Err(mistakes) = daymark_source::manifests::parse(&name, bytes, &needs) {
+        assert!(!mistakes.render().is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,11 @@
 //! Nothing here knows how a server works inside. Start with [`process`] and [`dns`], then
 //! [`control_plane`], then [`rules`] (the table of record rules).
 
+pub mod asking;
 pub mod control_plane;
 pub mod dns;
 pub mod folder;
+pub mod pages;
 pub mod peers;
 pub mod ports;
 pub mod process;

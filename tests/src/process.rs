@@ -62,6 +62,11 @@ impl Program {
         self.child.id()
     }
 
+    /// The file that it prints to.
+    pub fn output_path(&self) -> &Path {
+        &self.log
+    }
+
     /// What it printed so far.
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

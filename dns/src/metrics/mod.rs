@@ -4,6 +4,7 @@
 //! locks and a scrape adds up. Everything rarer uses the `prometheus` crate's own types. Both end
 //! in one [`Metrics`] registry.
 
+pub mod cluster;
 pub mod counters;
 pub(crate) mod families;
 mod forward;
@@ -18,7 +19,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, core::Collector};
+use prometheus::{
+    IntCounter, IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
+};
 
 pub use counters::{Recorder, Series, SeriesId};
 pub use families::rcode_label;
@@ -37,6 +40,8 @@ pub struct Metrics {
     /// `daymark_loop_detected{zone, to}`: above 0 for an upstream that was found to lead back here.
     pub loop_detected: IntGaugeVec,
     reload_version: IntGaugeVec,
+    /// The cluster tables in use.
+    pub clusters: cluster::ClusterFamilies,
     /// Collectors that plugins of successive configurations share, by the name of a family.
     shared: Mutex<HashMap<String, Box<dyn Any + Send + Sync>>>,
 }
@@ -83,6 +88,7 @@ impl Metrics {
                 "SHA-512 of the configuration that is served.",
                 &["hash", "value"],
             ),
+            clusters: cluster::ClusterFamilies::default(),
             shared: Mutex::default(),
         };
         let build = gauges(
@@ -92,10 +98,12 @@ impl Metrics {
         );
         build.with_label_values(&[version, "", ""]).set(1);
         metrics.register(Box::new(families::QueryFamilies::new(Arc::clone(&metrics.queries))));
+        metrics.register(Box::new(metrics.clusters.clone()));
         metrics.register(Box::new(metrics.plugin_enabled.clone()));
         metrics.register(Box::new(metrics.reload_failed.clone()));
         metrics.register(Box::new(metrics.reload_version.clone()));
         metrics.register(Box::new(build));
+        metrics.register(Box::new(ProcessCollector::for_self()));
         metrics.register(Box::new(metrics.loop_detected.clone()));
         metrics.forward.register(&metrics);
         metrics

@@ -5,10 +5,12 @@
 
 pub mod admission;
 pub mod batch;
+pub mod cluster_source;
 pub mod http;
 pub mod interfaces;
 pub mod listening;
 pub mod long;
+mod places;
 pub mod routes;
 pub mod setup;
 pub mod short;
@@ -33,9 +35,10 @@ use tokio::{
 
 use self::{
     admission::Admission,
+    cluster_source::ClusterSource,
     http::HttpServers,
     listening::{ListenError, Listening, Shared},
-    setup::{ClusterSource, Plan, SetupError, Workshop},
+    setup::{Plan, SetupError, Workshop},
     udp::LongWay,
 };
 use crate::{
@@ -238,11 +241,12 @@ impl Server {
         let mut serving = self.serving.lock().await;
         let opened = serving.listening.open(&plan.wanted)?;
         let opened_http = serving.http.open(&plan.pages).await?;
-        let Plan { wanted, pages, lameduck, reload, keep, once_served, .. } = plan;
+        let Plan { wanted, pages, lameduck, reload, watched, keep, once_served, .. } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
         serving.http.serve(pages, opened_http, &self.workshop.runtime);
         serving.lameduck = lameduck;
         serving.reload = reload;
+        self.workshop.metrics.clusters.show(watched);
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
         for start in once_served {

@@ -1,0 +1,55 @@
+//! The targets over their corpora, and over random and mangled input for a bounded number of runs.
+
+use std::{fs, path::PathBuf};
+
+use proptest::prelude::*;
+
+type Target = fn(&[u8]);
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "a corpus of {target}");
+    files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// Runs `target` over its corpus, over random bytes, and over the corpus with octets changed,
+/// removed and inserted.
+fn fuzz(name: &str, target: Target, cases: u32) {
+    let corpus = corpus(name);
+    corpus.iter().for_each(|entry| target(entry));
+    let edit = (any::<prop::sample::Index>(), 0u8..3, any::<u8>());
+    let mangled = (prop::sample::select(corpus), prop::collection::vec(edit, 1..8)).prop_map(
+        |(mut bytes, edits)| {
+            for (at, what, octet) in edits {
+                let at = at.index(bytes.len() + 1);
+                match what {
+                    0 if at < bytes.len() => bytes[at] = octet,
+                    1 if at < bytes.len() => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, octet),
+                }
+            }
+            bytes
+        },
+    );
+    let random = prop::collection::vec(any::<u8>(), 0..600);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(bytes in prop_oneof![3 => mangled, 1 => random])| target(&bytes));
+}
+
+#[test]
+fn messages() {
+    fuzz("message", crate::message, 60_000);
+}
+
+#[test]
+fn corefiles() {
+    fuzz("corefile", crate::corefile, 6_000);
+}
+
+#[test]
+fn manifests() {
+    fuzz("manifest", crate::manifest, 6_000);
+}

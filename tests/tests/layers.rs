@@ -1,0 +1,69 @@
+//! The one-way rule: which of our crates may use which (ARCHITECTURE.md), and who may name what.
+
+use std::{collections::BTreeMap, process::Command};
+
+use daymark_tests::peers;
+use serde_json::Value;
+
+/// Crates of ours that a crate may use. Tools that stand outside (tests, benchmarks, fuzzing, xtask)
+/// are not listed: nothing may depend on them.
+const ALLOWED: [(&str, &[&str]); 4] = [
+    ("daymark-cluster", &[]),
+    ("daymark-source", &["daymark-cluster"]),
+    ("daymark-dns", &["daymark-cluster"]),
+    ("daymark", &["daymark-cluster", "daymark-source", "daymark-dns"]),
+];
+
+/// Libraries that only one of the crates above may name.
+const RESERVED: [(&str, &str); 2] = [("kube", "daymark-source"), ("k8s-openapi", "daymark-source")];
+
+/// Ordinary dependencies by crate, development ones left out.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(peers::repository())
+        .output()
+        .expect("cargo metadata runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |package: &Value| {
+        let all = package["dependencies"].as_array().into_iter().flatten();
+        all.filter(|d| d["kind"] != "dev").map(|d| text(&d["name"])).collect()
+    };
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages.iter().map(|package| (text(&package["name"]), of(package))).collect()
+}
+
+#[test]
+fn crates_use_each_other_one_way_only() {
+    let dependencies = dependencies();
+    for (name, allowed) in ALLOWED {
+        let used = dependencies.get(name).unwrap_or_else(|| panic!("{name} is in the workspace"));
+        let forbidden: Vec<&String> = used
+            .iter()
+            .filter(|used| dependencies.contains_key(*used) && !allowed.contains(&used.as_str()))
+            .collect();
+        assert!(forbidden.is_empty(), "{name} may not use {forbidden:?}");
+    }
+}
+
+#[test]
+fn reserved_libraries_are_named_by_their_crate_alone() {
+    let dependencies = dependencies();
+    for (library, owner) in RESERVED {
+        for (name, _) in ALLOWED.iter().filter(|(name, _)| *name != owner) {
+            let named = dependencies[*name].iter().any(|used| used == library);
+            assert!(!named, "{name} names {library}, which is {owner}'s");
+        }
+    }
+}
+
+#[test]
+fn every_crate_has_its_place_in_the_rule() {
+    const TOOLS: [&str; 4] = ["daymark-tests", "daymark-bench", "daymark-fuzz", "xtask"];
+    for name in dependencies().keys() {
+        let placed =
+            ALLOWED.iter().any(|(known, _)| known == name) || TOOLS.contains(&name.as_str());
+        assert!(placed, "{name} is not in the layer rule: add it there and in ARCHITECTURE.md");
+    }
+}
