@@ -7,6 +7,7 @@ pub mod asking;
 pub mod control_plane;
 pub mod dns;
 pub mod folder;
+pub mod namespace;
 pub mod pages;
 pub mod peers;
 pub mod ports;
