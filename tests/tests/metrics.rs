@@ -7,7 +7,6 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use daymark_tests::{
@@ -42,13 +41,17 @@ fn families_types_labels_and_counts_are_those_of_coredns() {
     let kubeconfig = plane.kubeconfig().display().to_string();
     let corefile =
         |port: u16, metrics: u16| tested_corefile(port, metrics, &kubeconfig, upstream.dns);
-    let ours = serve(&scratch, "daymark", &corefile);
-    let theirs = serve(&scratch, "coredns", &corefile);
+    let mut ours = serve(&scratch, "daymark", &corefile);
+    let mut theirs = serve(&scratch, "coredns", &corefile);
     for server in [&ours, &theirs] {
         ask_everything(server.dns);
     }
-    // Both ask their own health page once a second.
-    std::thread::sleep(Duration::from_millis(1500));
+    for server in [&mut ours, &mut theirs] {
+        let port = server.metrics;
+        // Both ask their own health page once a second.
+        let asked = || page(port).contains("coredns_health_request_duration_seconds_count");
+        server.program.wait_until("asking its own health page", asked).unwrap();
+    }
     let (our_text, their_text) = (page(ours.metrics), page(theirs.metrics));
     let (our_families, their_families) = (families(&our_text), families(&their_text));
     let mut wrong = Vec::new();
