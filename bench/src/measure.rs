@@ -94,7 +94,7 @@ fn number_behind(text: &str, label: &str) -> anyhow::Result<f64> {
     number.parse().with_context(|| format!("`{label} {number}`"))
 }
 
-/// CPU time that a process and all its threads used so far, in nanoseconds.
+/// CPU time that a process, its threads and its children used so far, in nanoseconds.
 ///
 /// # Errors
 /// If there is no such process.
@@ -106,15 +106,25 @@ pub fn cpu_nanos(process: u32) -> anyhow::Result<f64> {
             total += text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
         }
     }
+    for child in children(process) {
+        total += cpu_nanos(child)?;
+    }
     Ok(total)
 }
 
-/// Resident memory in MiB.
+/// Resident memory of a process and its children in MiB.
 ///
 /// # Errors
 /// If there is no such process.
 pub fn rss_mib(process: u32) -> anyhow::Result<f64> {
-    status_mib(process, "VmRSS:")
+    let own = status_mib(process, "VmRSS:")?;
+    children(process).into_iter().try_fold(own, |sum, child| Ok(sum + rss_mib(child)?))
+}
+
+/// Processes that a process started, of which NSD has several.
+fn children(process: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    list.unwrap_or_default().split_whitespace().filter_map(|id| id.parse().ok()).collect()
 }
 
 /// Most resident memory since the last [`forget_peak`], in MiB.

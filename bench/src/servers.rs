@@ -106,7 +106,7 @@ pub fn nsd(folder: &Path, zone: &Path) -> anyhow::Result<Server> {
     let own = own_folder(folder, "nsd")?;
     let configuration = format!(
         "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  server-count: 1\n  \
-         zonesdir: {own}\n  database: \"\"\n  pidfile: {own}/pid\n  xfrdfile: {own}/xfrd\n  \
+         rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n  zonesdir: {own}\n  database: \"\"\n  pidfile: {own}/pid\n  xfrdfile: {own}/xfrd\n  \
          zonelistfile: {own}/zones\nremote-control:\n  control-enable: no\n\
          zone:\n  name: cluster.local\n  zonefile: {}\n",
         zone.display(),

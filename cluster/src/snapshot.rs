@@ -1,7 +1,12 @@
 //! What a reader sees: one consistent state of the cluster, and what changed since the last one.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    hash::BuildHasher,
+    sync::{Arc, LazyLock},
+    time::SystemTime,
+};
 
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::{
@@ -10,7 +15,14 @@ use crate::{
     object::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, ServiceImport},
 };
 
-pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+/// Seeded anew for each map: tenants choose the keys.
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Spreads keys over shards. Seeded once per process, and apart from the maps inside, else a shard's
+/// keys would crowd into few buckets.
+static SPREAD: LazyLock<FixedState> = LazyLock::new(|| {
+    FixedState::with_seed(foldhash::fast::RandomState::default().hash_one("shards"))
+});
 
 /// Everything that is known under one Service name: the Service, the ServiceImport of the same
 /// name, and the slices that point at either.
@@ -54,9 +66,7 @@ impl<K: std::hash::Hash + Eq + Clone, V: Clone> Shards<K, V> {
     }
 
     fn at<Q: std::hash::Hash + ?Sized>(key: &Q) -> usize {
-        use std::hash::BuildHasher;
-        // Seeded apart from the maps inside, else a shard's keys would crowd into few buckets.
-        let hash = foldhash::fast::FixedState::with_seed(0x5ead).hash_one(key);
+        let hash = SPREAD.hash_one(key);
         (hash >> 32) as usize % Self::COUNT
     }
 

@@ -8,7 +8,7 @@ use std::{
 use daymark_cluster::{Needs, Reader};
 use daymark_dns::{
     plugins::kubernetes::config::Api,
-    server::setup::{ClusterError, ClusterSource, OpenCluster},
+    server::cluster_source::{ClusterError, ClusterSource, OpenCluster},
 };
 use daymark_source::{
     Source,

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use daymark_cluster::Needs;
+use daymark_cluster::{Kind, Needs};
 use daymark_dns::{
     corefile::{self, check::Environment, source::Memory},
     wire::{
@@ -53,7 +53,9 @@ pub fn corefile(bytes: &[u8]) {
 /// A manifest: parsed without a panic.
 pub fn manifest(bytes: &[u8]) {
     let name = Path::new("fuzzed.yaml").display().to_string();
-    if let Err(mistakes) = daymark_source::manifests::parse(&name, bytes, &Needs::default()) {
+    let kinds = Kind::ALL.into_iter().collect();
+    let needs = Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true };
+    if let Err(mistakes) = daymark_source::manifests::parse(&name, bytes, &needs) {
         assert!(!mistakes.render().is_empty());
     }
 }

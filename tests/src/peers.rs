@@ -38,8 +38,9 @@ pub fn daymark() -> PathBuf {
         return path.into();
     }
     let own = std::env::current_exe().expect("a test knows its own path");
-    let folder = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
-    let path = folder.join("daymark");
-    assert!(path.exists(), "{} is missing: run `cargo build -p daymark` first", path.display());
-    path
+    // A test lies in target/PROFILE/deps, a benchmark in target/PROFILE.
+    let candidates = own.ancestors().skip(1).take(2).map(|folder| folder.join("daymark"));
+    candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("no daymark beside {}: run `cargo build -p daymark` first", own.display())
+    })
 }

@@ -5,8 +5,13 @@ use std::process::Command;
 use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
-const TESTS: [(&str, &str); 4] =
-    [("dig", "bind9-dnsutils"), ("ip", "iproute2"), ("openssl", "openssl"), ("curl", "curl")];
+const TESTS: [(&str, &str); 5] = [
+    ("dig", "bind9-dnsutils"),
+    ("ip", "iproute2"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("promtool", "prometheus"),
+];
 /// The same for benchmarks.
 const BENCHMARKS: [(&str, &str); 4] =
     [("dnsperf", "dnsperf"), ("knotd", "knot"), ("nsd", "nsd"), ("unbound", "unbound")];

@@ -189,7 +189,7 @@ impl Counters {
         self.duration.sum.add_alone(nanos * queries);
     }
 
-    fn count(&self, seen: &Observation, add: fn(&Counter, u64)) {
+    fn count(&self, seen: &Observation, add: impl Fn(&Counter, u64)) {
         let transport = seen.transport as usize;
         add(&self.requests[transport][seen.family & 1][type_index(seen.qtype)], 1);
         if seen.dnssec_ok {

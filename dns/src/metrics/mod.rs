@@ -19,7 +19,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGaugeVec, Opts, Registry, core::Collector};
+use prometheus::{
+    IntCounter, IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
+};
 
 pub use counters::{Recorder, Series, SeriesId};
 pub use families::rcode_label;
@@ -101,6 +103,7 @@ impl Metrics {
         metrics.register(Box::new(metrics.reload_failed.clone()));
         metrics.register(Box::new(metrics.reload_version.clone()));
         metrics.register(Box::new(build));
+        metrics.register(Box::new(ProcessCollector::for_self()));
         metrics.register(Box::new(metrics.loop_detected.clone()));
         metrics.forward.register(&metrics);
         metrics

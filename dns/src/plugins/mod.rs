@@ -82,6 +82,18 @@ impl PluginConfig {
         }
     }
 
+    /// Whether the plugin sees queries; the others only set something up.
+    pub const fn handles_queries(&self) -> bool {
+        !matches!(
+            self,
+            Self::Multisocket(_)
+                | Self::Reload(_)
+                | Self::Bind(_)
+                | Self::Ready(_)
+                | Self::Health(_)
+        )
+    }
+
     /// Takes in a further directive of the same plugin, where several make one; gives back any other.
     pub(crate) fn absorb(&mut self, other: Self) -> Option<Self> {
         match (self, other) {

@@ -1,7 +1,8 @@
 //! Datagrams in batches: recvmmsg and sendmmsg, with the address and interface each was sent to.
 //!
-//! The only unsafe code of this crate. All buffers are owned by [`Batch`] and never move while the
-//! kernel may look at them: they are boxed slices, and every pointer is set anew before each call.
+//! The only unsafe code of this crate. All buffers are owned by [`Batch`] in boxed slices, which are
+//! never replaced: pointers into them hold wherever the value itself moves, and those of an entry are
+//! set anew after each use of it.
 #![expect(unsafe_code, reason = "recvmmsg, sendmmsg and control messages have no safe wrapper")]
 
 use std::{
@@ -78,7 +79,7 @@ impl Default for Batch {
                 mem::zeroed::<libc::mmsghdr>(),
             )
         };
-        Batch {
+        let mut batch = Batch {
             queries: vec![[0; MAX_QUERY]; BATCH].into(),
             names: vec![name; BATCH].into(),
             controls: vec![Control([0; CONTROL]); BATCH].into(),
@@ -91,7 +92,9 @@ impl Default for Batch {
             received: 0,
             replied: 0,
             used: 0,
-        }
+        };
+        (0..BATCH).for_each(|index| batch.arm(index));
+        batch
     }
 }
 
@@ -101,23 +104,11 @@ impl Batch {
     /// # Errors
     /// The socket's; `EAGAIN` when a read time-out is set and passed.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        for index in 0..BATCH {
-            self.parts[index] = libc::iovec {
-                iov_base: self.queries[index].as_mut_ptr().cast(),
-                iov_len: MAX_QUERY,
-            };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_name = ptr::from_mut(&mut self.names[index]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_iov = &mut self.parts[index];
-            header.msg_iovlen = 1;
-            header.msg_control = self.controls[index].0.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL as _;
-            header.msg_flags = 0;
-        }
+        // Entries that the last call did not reach are as they were armed.
+        (0..(self.received + 1).min(BATCH)).for_each(|index| self.arm(index));
         self.received = 0;
-        // SAFETY: `headers` has BATCH entries whose pointers were just set to live buffers of the
-        // lengths given; the descriptor is borrowed for the call; no time-out is passed.
+        // SAFETY: `headers` has BATCH entries whose pointers lead to live buffers of this value, of
+        // the lengths given; the descriptor is borrowed for the call; no time-out is passed.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -132,6 +123,20 @@ impl Batch {
         }
         self.received = count as usize;
         Ok(self.received)
+    }
+
+    /// Points entry `index` at its buffers, with all their room.
+    fn arm(&mut self, index: usize) {
+        self.parts[index] =
+            libc::iovec { iov_base: self.queries[index].as_mut_ptr().cast(), iov_len: MAX_QUERY };
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_name = ptr::from_mut(&mut self.names[index]).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        header.msg_iov = &mut self.parts[index];
+        header.msg_iovlen = 1;
+        header.msg_control = self.controls[index].0.as_mut_ptr().cast();
+        header.msg_controllen = CONTROL as _;
+        header.msg_flags = 0;
     }
 
     /// Query `index` of the batch just received.

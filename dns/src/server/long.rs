@@ -26,12 +26,23 @@ use crate::{
 /// EDNS option code of Extended DNS Errors (RFC 8914).
 const EDE: u16 = 15;
 
+/// Why a request goes the long way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Its client waits for the reply.
+    Reply,
+    /// Its client was answered on the short way; the cache's entry is to be renewed. Nothing is
+    /// counted or logged a second time.
+    Renewal,
+}
+
 /// Answers one request. `None` where none is due.
 pub async fn answer(
     routes: &Arc<Routes>,
     recorder: &Recorder,
     request: &[u8],
     origin: Origin,
+    purpose: Purpose,
 ) -> Option<Vec<u8>> {
     let mut name = FoldedName::default();
     match query::read(request, &mut name) {
@@ -63,6 +74,9 @@ pub async fn answer(
         return Some(bytes);
     };
     let (answer, by_chain) = block.settle(&query, block.run(&query).await);
+    if purpose == Purpose::Renewal {
+        return None;
+    }
     let reply = finished(&query, answer);
     let bytes = fit(&reply, limit)?;
     note(block, recorder, &query, &reply, &bytes, by_chain);

@@ -5,10 +5,12 @@
 
 pub mod admission;
 pub mod batch;
+pub mod cluster_source;
 pub mod http;
 pub mod interfaces;
 pub mod listening;
 pub mod long;
+mod places;
 pub mod routes;
 pub mod setup;
 pub mod short;
@@ -33,9 +35,10 @@ use tokio::{
 
 use self::{
     admission::Admission,
+    cluster_source::ClusterSource,
     http::HttpServers,
     listening::{ListenError, Listening, Shared},
-    setup::{ClusterSource, Plan, SetupError, Workshop},
+    setup::{Plan, SetupError, Workshop},
     udp::LongWay,
 };
 use crate::{

@@ -7,7 +7,7 @@ use hickory_proto::op::ResponseCode;
 
 use super::short::ShortPlan;
 use crate::{
-    metrics::SeriesId,
+    metrics::{Queries, SeriesId},
     plugin::{Answer, Chain, Failure, FailureReason, Next, Outcome, Query},
     plugins::{errors::ErrorLog, log::QueryLog},
     wire::{
@@ -30,6 +30,8 @@ pub struct Block {
     pub errors: Option<Arc<ErrorLog>>,
     /// The `log` plugin.
     pub log: Option<Arc<QueryLog>>,
+    /// Counts panics.
+    pub panics: Arc<Queries>,
 }
 
 /// Everything that is served on one address.
@@ -99,6 +101,7 @@ impl Block {
         chain.catch_unwind().await.unwrap_or_else(|panic| {
             let what = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
             let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            self.panics.panicked();
             tracing::error!(query = ?query, panic = what, "recovered from a panic while answering");
             Err(Failure::new("server", FailureReason::Panicked))
         })

@@ -5,7 +5,7 @@
 use std::{
     any::Any,
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -14,9 +14,10 @@ use daymark_cluster::{Needs, Reader};
 use tokio::runtime::Handle;
 
 use super::{
+    cluster_source::{ClusterError, ClusterReady, ClusterSource, OpenCluster},
     http::Pages,
-    interfaces,
     listening::Wanted,
+    places::{cores, listen_hosts, resolve, server_label},
     routes::{Block, Routes, own_addresses},
     short::{ClaimNames, ShortPlan},
 };
@@ -24,18 +25,18 @@ use crate::{
     corefile::{
         check::{Checked, ServerConfig},
         domain::Domain,
-        values::{Host, HostPort},
+        values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
     plugin::{Chain, Plugin},
     plugins::{
         PluginConfig,
-        bind::config::Target,
         cache::{self, Cache},
         errors::ErrorLog,
         forward::{self, Forward},
+        health::probe::Probe,
         hosts::Hosts,
-        kubernetes::{self, Kubernetes, config::Api},
+        kubernetes::{self, Kubernetes, config::Api, programming::Programming},
         loadbalance::Loadbalance,
         log::QueryLog,
         r#loop::{Fatal, Loop},
@@ -45,29 +46,6 @@ use crate::{
     },
     zone::Table,
 };
-
-/// Opens the cluster behind a `kubernetes` block. Whoever embeds the server says how.
-pub trait ClusterSource: Send + Sync {
-    /// A store for the API server that `api` names (the one in reach, where it names none), with at
-    /// least what `needs` asks for. Asked again for the same, it may give the same store.
-    ///
-    /// # Errors
-    /// Why no connection can even be tried: a file that is missing, a configuration that is none.
-    fn open(&self, api: &Api, needs: Needs) -> Result<Arc<dyn OpenCluster>, ClusterError>;
-}
-
-/// An open store. Dropping it may end its connection.
-pub trait OpenCluster: Send + Sync {
-    /// Reads it.
-    fn reader(&self) -> Reader;
-    /// What is known to be wrong with its source now, for people.
-    fn trouble(&self) -> Option<String>;
-}
-
-/// Why a cluster can't be opened, in words for people.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct ClusterError(pub String);
 
 /// Why a configuration can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -263,6 +241,7 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    panics: Arc::clone(self.workshop.metrics.queries()),
                 });
             }
         }
@@ -277,21 +256,12 @@ impl<'a> Builder<'a> {
         hosts: &[IpAddr],
         parts: &mut Parts,
     ) -> Result<(), SetupError> {
-        let handles = !matches!(
-            plugin,
-            PluginConfig::Metadata(_)
-                | PluginConfig::Multisocket(_)
-                | PluginConfig::Reload(_)
-                | PluginConfig::Bind(_)
-                | PluginConfig::Ready(_)
-                | PluginConfig::Health(_)
-                | PluginConfig::Prometheus(_)
-        );
-        if handles && parts.prometheus && parts.first_handler.is_empty() {
+        // What stands before `prometheus` in a chain is no handler behind it.
+        if parts.prometheus && parts.first_handler.is_empty() && plugin.handles_queries() {
             parts.first_handler = plugin.name();
         }
         match plugin {
-            // Values are collected when a plugin asks for one; none of this plugins does.
+            // Values are collected when a plugin asks for one; none of the plugins here does.
             PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
             PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
             PluginConfig::Reload(config) => self.plan.reload = Some(*config),
@@ -383,6 +353,9 @@ impl<'a> Builder<'a> {
         let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
         let reader = cluster.reader();
         self.plan.keep.push(Box::new(reader.follow(follower)));
+        // Behind the table: what is observed can be answered.
+        let programming = Programming::new(&self.workshop.metrics);
+        self.plan.keep.push(Box::new(reader.follow(programming)));
         self.plan.wait_for.push((reader.clone(), config.startup_timeout));
         let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
@@ -395,7 +368,7 @@ impl<'a> Builder<'a> {
     }
 
     fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
-        for plugin in &server.plugins {
+        for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
             let labels = [label, zone.as_str(), "", plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
@@ -419,7 +392,11 @@ impl<'a> Builder<'a> {
             for address in resolve(&place).await? {
                 let pages = self.plan.pages.entry(address).or_default();
                 match page {
-                    Page::Health => pages.health = true,
+                    Page::Health => {
+                        pages.health = true;
+                        let probe = Probe::start(address, &self.workshop.metrics);
+                        self.plan.keep.push(Box::new(probe));
+                    }
                     Page::Ready => pages.ready = Some(Arc::clone(&readiness)),
                     Page::Metrics => pages.metrics = Some(Arc::clone(&self.workshop.metrics)),
                 }
@@ -438,97 +415,9 @@ impl Parts {
     }
 }
 
-/// Readiness of `kubernetes`: once everything was listed.
-struct ClusterReady(Arc<dyn OpenCluster>);
-
-impl Ready for ClusterReady {
-    fn name(&self) -> &'static str {
-        "kubernetes"
-    }
-
-    fn ready(&self) -> bool {
-        self.0.reader().synced()
-    }
-
-    fn remark(&self) -> Option<String> {
-        self.0.trouble()
-    }
-}
-
 fn kubernetes_of(server: &ServerConfig) -> impl Iterator<Item = &kubernetes::config::Config> {
     server.plugins.iter().filter_map(|plugin| match plugin {
         PluginConfig::Kubernetes(config) => Some(&**config),
         _ => None,
     })
-}
-
-/// Addresses that a block listens on: those of its `bind`, or all of IPv4 and IPv6.
-fn listen_hosts(server: &ServerConfig) -> Result<Vec<IpAddr>, SetupError> {
-    let Some(bind) = server.bind() else { return Ok(everywhere()) };
-    let mut hosts = Vec::new();
-    for group in &bind.groups {
-        let except = addresses(&group.except)?;
-        hosts.extend(addresses(&group.targets)?.into_iter().filter(|host| !except.contains(host)));
-    }
-    hosts.sort_unstable();
-    hosts.dedup();
-    Ok(hosts)
-}
-
-fn addresses(targets: &[Target]) -> Result<Vec<IpAddr>, SetupError> {
-    let mut addresses = Vec::new();
-    for target in targets {
-        match target {
-            Target::Ip(address) => addresses.push(*address),
-            Target::Interface(name) => {
-                let found = interfaces::addresses_of(Some(name));
-                if found.is_empty() {
-                    return Err(SetupError::NoInterface(Arc::clone(name)));
-                }
-                addresses.extend(found);
-            }
-        }
-    }
-    Ok(addresses)
-}
-
-/// The unspecified addresses of the families that this machine has.
-fn everywhere() -> Vec<IpAddr> {
-    let mut all: Vec<IpAddr> = vec![Ipv4Addr::UNSPECIFIED.into()];
-    if std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok() {
-        all.push(Ipv6Addr::UNSPECIFIED.into());
-    }
-    all
-}
-
-/// Where an HTTP page listens: one address for each place.
-async fn resolve(place: &HostPort) -> Result<Vec<SocketAddr>, SetupError> {
-    match &place.host {
-        // An IPv6 socket takes IPv4 as well, where there is IPv6.
-        Host::Any => Ok(everywhere()
-            .last()
-            .map(|host| SocketAddr::new(*host, place.port))
-            .into_iter()
-            .collect()),
-        Host::Ip(address) => Ok(vec![SocketAddr::new(*address, place.port)]),
-        Host::Name(name) => {
-            let found = tokio::net::lookup_host((&**name, place.port)).await;
-            let first = found.ok().and_then(|mut found| found.next());
-            first
-                .map(|address| vec![address])
-                .ok_or_else(|| SetupError::NoAddress(name.to_string()))
-        }
-    }
-}
-
-/// CoreDNS's label of a server: `dns://:53` on all addresses, `dns://10.0.0.1:53` on one.
-fn server_label(host: IpAddr, port: u16) -> String {
-    match host.is_unspecified() {
-        true => format!("dns://:{port}"),
-        false => format!("dns://{}", SocketAddr::new(host, port)),
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -61,7 +61,9 @@ impl ShortPlan {
                 let hand_on =
                     matches!(found.found, Found::NxDomain) && self.falls_through(asked.name);
                 if !hand_on {
-                    let written = wire::write(out, asked, &table.view, &directory, &found);
+                    let rotation = if self.rotate { asked.rotation } else { 0 };
+                    let asked = Asked { rotation, ..*asked };
+                    let written = wire::write(out, &asked, &table.view, &directory, &found);
                     return written.map_or(Short::Long, Short::Answered);
                 }
             }

@@ -18,7 +18,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{admission::Admission, long, routes::Routes, short::Short, udp::LongWay};
+use super::{
+    admission::Admission,
+    long::{self, Purpose},
+    routes::Routes,
+    short::Short,
+    udp::LongWay,
+};
 use crate::{
     metrics::counters::Observation,
     plugin::{Origin, Transport, family},
@@ -134,7 +140,8 @@ impl Listener {
             let (replies, recorder) = (replies.clone(), Arc::clone(&self.long.recorder));
             recorder.long.add(1);
             self.long.runtime.spawn(async move {
-                if let Some(reply) = long::answer(&routes, &recorder, &request, origin).await {
+                let answer = long::answer(&routes, &recorder, &request, origin, Purpose::Reply);
+                if let Some(reply) = answer.await {
                     // A closed outbox means that the client is gone.
                     drop(replies.send(reply).await);
                 }

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::{
     admission::Admission,
     batch::{self, Batch, Peer},
-    long,
+    long::{self, Purpose},
     routes::{Block, Routes},
     short::Short,
 };
@@ -83,7 +83,7 @@ impl Worker {
             let shape = query::read(batch.query(index), &mut turn.name);
             match shape {
                 Shape::Plain(plain) => self.plain(&routes, batch, index, &plain, turn),
-                Shape::Odd => self.go_long(&routes, batch, index, turn, true),
+                Shape::Odd => self.go_long(&routes, batch, index, turn, Purpose::Reply),
                 Shape::Reject(code) => self.reject(batch, index, code),
                 Shape::Ignore => self.recorder.ignored.add_alone(1),
             }
@@ -104,7 +104,7 @@ impl Worker {
             return self.refuse(routes.dropped, batch, index, plain, turn);
         };
         let Some(plan) = &block.short else {
-            return self.go_long(routes, batch, index, turn, true);
+            return self.go_long(routes, batch, index, turn, Purpose::Reply);
         };
         let limit = plain.udp_limit();
         self.make_room(batch, limit);
@@ -114,10 +114,10 @@ impl Worker {
         let (written, refresh) = match plan.answer(out, &asked) {
             Short::Answered(written) => (written, false),
             Short::AnsweredRefresh(written) => (written, true),
-            Short::Long => return self.go_long(routes, batch, index, turn, true),
+            Short::Long => return self.go_long(routes, batch, index, turn, Purpose::Reply),
         };
         if refresh {
-            self.go_long(routes, batch, index, turn, false);
+            self.go_long(routes, batch, index, turn, Purpose::Renewal);
         }
         self.note(block, batch, index, plain, written, turn);
         batch.reply(index, written.len);
@@ -196,7 +196,7 @@ impl Worker {
         batch: &Batch,
         index: usize,
         turn: &Turn,
-        with_reply: bool,
+        purpose: Purpose,
     ) {
         let peer = batch.peer(index);
         let client = peer.client();
@@ -209,10 +209,10 @@ impl Worker {
         let origin = Origin { client, local, transport: Transport::Udp, received };
         let (request, routes) = (batch.query(index).to_vec(), Arc::clone(routes));
         let (socket, recorder) = (Arc::clone(&self.socket), Arc::clone(&self.long.recorder));
-        self.recorder.long.add_alone(u64::from(with_reply));
+        self.recorder.long.add_alone(u64::from(purpose == Purpose::Reply));
         self.long.runtime.spawn(async move {
-            let reply = long::answer(&routes, &recorder, &request, origin).await;
-            if let Some(reply) = reply.filter(|_| with_reply) {
+            let reply = long::answer(&routes, &recorder, &request, origin, purpose).await;
+            if let Some(reply) = reply {
                 send(&socket, &peer, &reply);
             }
             drop(place);

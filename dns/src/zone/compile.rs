@@ -340,6 +340,3 @@ fn finish(mut draft: GroupDraft, zonal: bool) -> Option<GroupDraft> {
     }
     (!draft.nodes.is_empty() || (draft.headless && zonal)).then_some(draft)
 }
-
-#[cfg(test)]
-mod tests;

@@ -275,6 +275,3 @@ impl<'a> Drafts<'a> {
 fn unix_time(at: SystemTime) -> u32 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
-
-#[cfg(test)]
-mod tests;

@@ -121,9 +121,9 @@ impl Store {
 
 /// A bounded map. `capacity` is in entries of at most [`LEAST_WEIGHT`] bytes.
 fn entries(capacity: u32, counts: Arc<Counts>, side: Side) -> Entries {
-    Moka::builder()
+    Moka::<Box<[u8]>, Arc<Entry>>::builder()
         .max_capacity(u64::from(capacity) * u64::from(LEAST_WEIGHT))
-        .weigher(|key: &Box<[u8]>, entry: &Arc<Entry>| weight(key, entry))
+        .weigher(|key, entry| weight(key, entry))
         .eviction_listener(move |_, _, cause| {
             if cause == RemovalCause::Size {
                 counts.evicted(side);

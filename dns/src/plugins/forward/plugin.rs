@@ -155,7 +155,7 @@ impl Forward {
         {
             return next.serve(query).await;
         }
-        Ok(Answer { message: reply, local: false })
+        Ok(Answer::relayed(reply))
     }
 
     async fn ask(&self, query: Arc<Outgoing>, client: Transport) -> Result<Message, Failure> {

@@ -1,3 +1,4 @@
 //! The liveness endpoint. See README.md for what its directive may say.
 
 pub mod config;
+pub mod probe;

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod plugin;
+pub mod programming;
 pub mod records;
 pub mod selector;
 pub mod wire;

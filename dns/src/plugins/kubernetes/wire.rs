@@ -26,6 +26,7 @@ const SOA_TIMERS: [u8; 12] = [0, 0, 0x1c, 0x20, 0, 0, 7, 8, 0, 1, 0x51, 0x80];
 const REMEMBERED: usize = 16;
 
 /// A plain question as received, and the room for its reply.
+#[derive(Clone, Copy)]
 pub struct Asked<'q> {
     /// The datagram.
     pub message: &'q [u8],

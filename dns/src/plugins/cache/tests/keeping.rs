@@ -295,3 +295,31 @@ fn what_is_counted() {
     rig.ask(&question("y.example.org.", RecordType::A));
     assert_eq!(rig.counts.totals(), [6, 3, 0, 1, 0]);
 }
+
+#[test]
+fn a_reload_goes_on_counting_and_counts_nothing_twice() {
+    let metrics = Metrics::new("test");
+    let labels = Labels { server: "dns://:53".into(), zones: ".".into() };
+    let first = Cache::new(&config("30"), &labels, &metrics);
+    first.0.counts.missed();
+    let second = Cache::new(&config("30"), &labels, &metrics);
+    drop(first);
+    second.0.counts.missed();
+    second.0.counts.hit(Side::Denial, true);
+    let families = metrics.registry().gather();
+    let value = |name: &str, kind: Option<&str>| {
+        let family = families.iter().find(|family| family.name() == name).expect("a family");
+        let is = |metric: &&prometheus::proto::Metric| {
+            kind.is_none_or(|kind| metric.get_label().iter().any(|label| label.value() == kind))
+        };
+        let metrics: Vec<_> = family.get_metric().iter().filter(is).collect();
+        assert_eq!(metrics.len(), 1, "{name}");
+        metrics[0].get_counter().get_value() + metrics[0].get_gauge().get_value()
+    };
+    assert_eq!(value("coredns_cache_requests_total", None), 3.0);
+    assert_eq!(value("coredns_cache_misses_total", None), 2.0);
+    assert_eq!(value("coredns_cache_hits_total", Some("denial")), 1.0);
+    assert_eq!(value("coredns_cache_hits_total", Some("success")), 0.0);
+    assert_eq!(value("coredns_cache_served_stale_total", None), 1.0);
+    assert_eq!(value("coredns_cache_entries", Some("success")), 0.0);
+}

@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use super::{
     Cache,
     config::Config,
-    counts::{Counts, Side},
+    counts::{Counts, Labels, Side},
     moment::Moment,
 };
 use crate::{

@@ -1,0 +1,47 @@
+//! Where a server's clusters come from: the trait that whoever embeds the server implements.
+
+use std::sync::Arc;
+
+use daymark_cluster::{Needs, Reader};
+
+use crate::plugins::{kubernetes::config::Api, ready::Ready};
+
+/// Opens the cluster behind a `kubernetes` block. Whoever embeds the server says how.
+pub trait ClusterSource: Send + Sync {
+    /// A store for the API server that `api` names (the one in reach, where it names none), with at
+    /// least what `needs` asks for. Asked again for the same, it may give the same store.
+    ///
+    /// # Errors
+    /// Why no connection can even be tried: a file that is missing, a configuration that is none.
+    fn open(&self, api: &Api, needs: Needs) -> Result<Arc<dyn OpenCluster>, ClusterError>;
+}
+
+/// An open store. Dropping it may end its connection.
+pub trait OpenCluster: Send + Sync {
+    /// Reads it.
+    fn reader(&self) -> Reader;
+    /// What is known to be wrong with its source now, for people.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// Why a cluster can't be opened, in words for people.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ClusterError(pub String);
+
+/// Readiness of `kubernetes`: once everything was listed.
+pub(super) struct ClusterReady(pub(super) Arc<dyn OpenCluster>);
+
+impl Ready for ClusterReady {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    fn ready(&self) -> bool {
+        self.0.reader().synced()
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.0.trouble()
+    }
+}

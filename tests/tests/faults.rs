@@ -1,0 +1,270 @@
+//! Bad input and faults: one clear error that names what and the remedy, nothing lost, nothing left.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use daymark_tests::{
+    dns::{self, Transport},
+    peers, ports,
+    process::Program,
+};
+use tempfile::TempDir;
+
+const NAME: &str = "web.shop.svc.cluster.local.";
+
+/// A folder with a Corefile and one Service, and the port it shall be served on.
+struct Rig {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let rig = Rig { folder: tempfile::tempdir().unwrap(), port: ports::free() };
+        fs::create_dir(rig.manifests()).unwrap();
+        rig.write_service("10.96.0.7");
+        rig.write_corefile("");
+        rig
+    }
+
+    fn manifests(&self) -> PathBuf {
+        self.folder.path().join("manifests")
+    }
+
+    fn corefile(&self) -> PathBuf {
+        self.folder.path().join("Corefile")
+    }
+
+    fn write_service(&self, address: &str) {
+        let manifest = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
+             spec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n"
+        );
+        fs::write(self.manifests().join("web.yaml"), manifest).unwrap();
+    }
+
+    /// Kubeadm-like, with `more` lines.
+    fn write_corefile(&self, more: &str) {
+        let text = format!(
+            ".:{} {{\n    bind 127.0.0.1\n    errors\n    kubernetes cluster.local\n{more}}}\n",
+            self.port
+        );
+        fs::write(self.corefile(), text).unwrap();
+    }
+
+    fn start(&self) -> Program {
+        let log = self.folder.path().join("log");
+        let (corefile, manifests) = (self.corefile(), self.manifests());
+        let arguments: [&Path; 5] = [
+            Path::new("dns"),
+            Path::new("--conf"),
+            &corefile,
+            Path::new("--manifests"),
+            &manifests,
+        ];
+        Program::start(&peers::daymark(), arguments, &log).unwrap()
+    }
+
+    fn serve(&self) -> Program {
+        let mut program = self.start();
+        program.wait_until_listening(self.server()).unwrap();
+        program
+    }
+
+    fn server(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    fn answer(&self) -> Option<String> {
+        let query = dns::query(NAME, "A", None).unwrap();
+        let reply = dns::ask(self.server(), &query, Transport::Udp).ok()?;
+        reply.answers.first().map(dns::presentation)
+    }
+}
+
+/// Starts a server that must not start, and gives what it said.
+fn refusal(rig: &Rig) -> String {
+    let mut program = rig.start();
+    let status = program.wait_for_end().unwrap();
+    assert!(!status.success(), "it must not start");
+    program.output()
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_remedy() {
+    let rig = Rig::new();
+    let _taken = UdpSocket::bind(rig.server()).unwrap();
+    let said = refusal(&rig);
+    assert!(said.contains(&rig.server().to_string()) && said.contains("--port"), "{said}");
+    assert_eq!(said.matches("in use").count(), 1, "said once: {said}");
+}
+
+#[test]
+fn every_mistake_of_a_corefile_is_shown_with_its_place() {
+    let rig = Rig::new();
+    rig.write_corefile("    kubernete x\n    cache 30 {\n        prefetch\n    }\n");
+    let said = refusal(&rig);
+    for part in ["kubernete", "did you mean `kubernetes`", "prefetch", ":5:"] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_corefile_that_can_not_be_read_is_named() {
+    let rig = Rig::new();
+    fs::remove_file(rig.corefile()).unwrap();
+    let said = refusal(&rig);
+    assert!(said.contains(rig.corefile().to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_broken_manifest_is_named_and_the_last_good_state_stays() {
+    let rig = Rig::new();
+    let mut program = rig.serve();
+    assert!(rig.answer().unwrap().ends_with("10.96.0.7"));
+    fs::write(rig.manifests().join("web.yaml"), "kind: Service\n  metadata: {\n").unwrap();
+    let said = |program: &Program| program.output().contains("web.yaml");
+    let output = rig.folder.path().join("log");
+    program
+        .wait_until("an error", || fs::read_to_string(&output).unwrap().contains("web.yaml"))
+        .unwrap();
+    assert!(said(&program));
+    assert!(rig.answer().unwrap().ends_with("10.96.0.7"), "the last good state stays");
+    rig.write_service("10.96.0.9");
+    let changed = || rig.answer().is_some_and(|answer| answer.ends_with("10.96.0.9"));
+    program.wait_until("the mended file is served", changed).unwrap();
+}
+
+#[test]
+fn a_failed_reload_keeps_serving_and_says_why() {
+    let rig = Rig::new();
+    let (ready, metrics) = (ports::free(), ports::free());
+    let pages =
+        format!("    ready 127.0.0.1:{ready}\n    prometheus 127.0.0.1:{metrics}\n    reload\n");
+    rig.write_corefile(&pages);
+    let mut program = rig.serve();
+    rig.write_corefile(&format!("{pages}    nonsense\n"));
+    program.signal("USR1").unwrap();
+    let failed = || page(metrics, "/metrics").contains("coredns_reload_failed_total 1");
+    program.wait_until("the failure is counted", failed).unwrap();
+    assert!(page(ready, "/ready").contains("nonsense"), "{}", page(ready, "/ready"));
+    assert!(program.output().contains("nonsense"));
+    assert!(rig.answer().is_some(), "the old configuration serves on");
+    rig.write_corefile(&pages);
+    program.signal("USR1").unwrap();
+    let mended = || !page(ready, "/ready").contains("nonsense");
+    program.wait_until("the next reload succeeds", mended).unwrap();
+}
+
+#[test]
+fn no_query_is_lost_while_reloading() {
+    let rig = Rig::new();
+    let program = rig.serve();
+    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, asked, server) = (Arc::clone(&stop), Arc::clone(&asked), rig.server());
+            std::thread::spawn(move || ask_until(server, &stop, &asked))
+        })
+        .collect();
+    for round in 0..5 {
+        // Another listener comes and goes with each configuration.
+        let more = if round % 2 == 0 { "    loadbalance\n    log\n" } else { "" };
+        rig.write_corefile(more);
+        let before = asked.load(Ordering::Relaxed);
+        program.signal("USR1").unwrap();
+        while asked.load(Ordering::Relaxed) < before + 200 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let lost: u64 = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    assert_eq!(lost, 0, "of {} queries", asked.load(Ordering::Relaxed));
+}
+
+/// Asks one query after the other, each sent once; gives how many were not answered within 2 s.
+fn ask_until(server: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> u64 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(server).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let query = dns::query(NAME, "A", None).unwrap().to_vec().unwrap();
+    let (mut lost, mut reply) = (0, [0; 512]);
+    while !stop.load(Ordering::Relaxed) {
+        socket.send(&query).unwrap();
+        lost += u64::from(socket.recv(&mut reply).is_err());
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
+    lost
+}
+
+#[test]
+fn nothing_that_kill_leaves_behind_stops_the_next_start() {
+    let rig = Rig::new();
+    let mut program = rig.serve();
+    program.signal("KILL").unwrap();
+    program.wait_for_end().unwrap();
+    drop(program);
+    let _again = rig.serve();
+    assert!(rig.answer().is_some());
+}
+
+#[test]
+fn sigterm_drains_for_as_long_as_lameduck_says() {
+    let rig = Rig::new();
+    let (ready, health) = (ports::free(), ports::free());
+    rig.write_corefile(&format!(
+        "    ready 127.0.0.1:{ready}\n    health 127.0.0.1:{health} {{\n        lameduck 1s\n    }}\n"
+    ));
+    let mut program = rig.serve();
+    assert!(page(ready, "/ready").contains(" 200 "));
+    program.signal("TERM").unwrap();
+    let stopping = || page(ready, "/ready").contains("503") || page(ready, "/ready").is_empty();
+    program.wait_until("not ready any more", stopping).unwrap();
+    assert!(rig.answer().is_some(), "still answering");
+    assert!(program.wait_for_end().unwrap().success());
+}
+
+#[test]
+fn malformed_packets_draw_no_more_than_a_header() {
+    let rig = Rig::new();
+    let _program = rig.serve();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(rig.server()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let question = dns::query(NAME, "A", None).unwrap().to_vec().unwrap();
+    let mut reply = [0; 2048];
+    for cut in 0..question.len() {
+        socket.send(&question[..cut]).unwrap();
+        match socket.recv(&mut reply) {
+            Ok(len) => assert_eq!((len, reply[3] & 0xf), (12, 1), "{cut} octets: a bare FORMERR"),
+            Err(_) => assert!(cut < 12, "{cut} octets have a header to answer"),
+        }
+    }
+    let mut response = question.clone();
+    response[2] |= 0x80;
+    socket.send(&response).unwrap();
+    assert!(socket.recv(&mut reply).is_err(), "a response is never answered");
+    socket.send(&vec![0xff; 9000]).unwrap();
+    assert!(rig.answer().is_some(), "and the server lives");
+}
+
+/// What an HTTP page says, status line included; empty if there is none.
+fn page(port: u16, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut text = String::new();
+    if let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        // A server that closes meanwhile has no page.
+        let _ =
+            stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
+    }
+    text
+}
