@@ -115,7 +115,13 @@ impl ControlPlane {
         let id = std::fs::read_to_string(self.folder.path().join("kube-apiserver.pid"))?;
         let status = Command::new("kill").args(["-KILL", id.trim()]).status()?;
         anyhow::ensure!(status.success(), "kill -KILL {}: {status}", id.trim());
-        Ok(())
+        // Its port is free once it is gone, or left as a zombie that nobody has collected.
+        crate::process::retried(|| {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+            let gone = state.map_or(true, |stat| stat.contains(") Z "));
+            anyhow::ensure!(gone, "kube-apiserver still runs");
+            Ok(())
+        })
     }
 
     /// Forgets the history that etcd keeps: watches from older versions get 410 Gone.
