@@ -1,10 +1,13 @@
 //! Benchmarks: built optimised, run from the repository's root.
 
+use std::process::Command;
+
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::{
     packages, peers,
-    shell::{cargo, execute},
+    shell::{cargo, execute, repository},
 };
 
 /// A comparison.
@@ -29,18 +32,9 @@ pub(crate) fn run(what: What, flags: &[String]) -> anyhow::Result<()> {
     let program = match what {
         What::Dns => "dns",
     };
-    execute(
-        cargo()
-            .args([
-                "run",
-                "--release",
-                "--quiet",
-                "--package",
-                "daymark-bench",
-                "--bin",
-                program,
-                "--",
-            ])
-            .args(flags),
-    )
+    // Not by `cargo run`, which would build it once more with other features of its dependencies.
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).context("xtask lies in target/PROFILE")?;
+    let benchmark = target.join("release").join(program);
+    execute(Command::new(benchmark).current_dir(repository()).args(flags))
 }
