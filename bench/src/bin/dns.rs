@@ -51,13 +51,15 @@ fn main() -> anyhow::Result<()> {
     let mut run = Run { report: Report { facts: report::facts(), ..Report::default() }, arguments };
     let small = Cluster { services: run.arguments.small };
     let large = Cluster { services: run.arguments.large };
-    let mut raw = serde_json::Map::new();
-    raw.insert("small".to_owned(), run.loads(small)?);
-    raw.insert("forward".to_owned(), run.cached_forward(small)?);
-    raw.insert("large".to_owned(), run.large(large)?);
-    run.report.raw = raw.into();
     let folder = peers::repository().join(&run.arguments.results);
-    report::write(&run.report, &folder, "dns")?;
+    let mut raw = serde_json::Map::new();
+    // Written after each part: a later one that fails takes nothing with it.
+    for (name, part) in Run::PARTS {
+        let cluster = if name == "large" { large } else { small };
+        raw.insert(name.to_owned(), part(&mut run, cluster)?);
+        run.report.raw = raw.clone().into();
+        report::write(&run.report, &folder, "dns")?;
+    }
     println!("{}", run.report.markdown());
     Ok(())
 }
@@ -70,7 +72,13 @@ struct Run {
 /// Rounds and latencies by server.
 type Rounds = BTreeMap<&'static str, Vec<Round>>;
 
+/// A part of the comparison.
+type Part = fn(&mut Run, Cluster) -> anyhow::Result<serde_json::Value>;
+
 impl Run {
+    const PARTS: [(&'static str, Part); 3] =
+        [("small", Run::loads), ("forward", Run::cached_forward), ("large", Run::large)];
+
     /// The cluster mix at the smaller size, against everybody.
     fn loads(&mut self, cluster: Cluster) -> anyhow::Result<serde_json::Value> {
         println!("loading {} Services", cluster.services);
