@@ -1,4 +1,5 @@
 //! Bad input and faults: one clear error that names what and the remedy, nothing lost, nothing left.
+#![expect(clippy::unwrap_used, reason = "a test stops where it can go no further")]
 
 use std::{
     fs,

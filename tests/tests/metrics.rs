@@ -1,5 +1,6 @@
 //! `/metrics` beside CoreDNS's own: the same families, types, labels and, where they are counts of
 //! the same questions, values; and a real Prometheus parser reads it.
+#![expect(clippy::unwrap_used, reason = "a test stops where it can go no further")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
