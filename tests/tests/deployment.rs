@@ -126,6 +126,9 @@ impl World {
         };
         let daymark = pod(1, peers::daymark())?;
         let coredns = pod(2, peers::program("coredns").map_err(anyhow::Error::msg)?)?;
+        // CoreDNS's `ready` may say so before port 53 is open. Ours may not.
+        let serving = coredns.port(53)?;
+        node.inside(|| asking::wait_for(serving, "web.shop.svc.cluster.local.", "A", "10.96.0.7"))?;
         let dns = daymark.port(53)?;
         let daymark = Mutex::new(daymark);
         Ok(World { daymark, dns, coredns, _resolver: resolver, node, plane, scratch })

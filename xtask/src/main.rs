@@ -23,7 +23,7 @@ struct Arguments {
 enum Verb {
     /// Install what is missing, check the style, run every test; ends with `N passed, N failed`.
     Test,
-    /// Check the style: rustfmt, clippy, cargo-deny where it is installed.
+    /// Check the style: rustfmt, clippy, cargo-deny (built once into the cache).
     Lint,
     /// Build the peers that tests and benchmarks run against, once, into a cache.
     Peers,

@@ -12,11 +12,16 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the repository")
 }
 
-/// Where peers are kept, outside the clone.
-pub(crate) fn peers_folder() -> PathBuf {
+/// Where what is built once is kept, outside the clone.
+pub(crate) fn cache_folder() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    cache.unwrap_or_else(home).join("daymark/peers/bin")
+    cache.unwrap_or_else(home).join("daymark")
+}
+
+/// Where peers are kept.
+pub(crate) fn peers_folder() -> PathBuf {
+    cache_folder().join("peers/bin")
 }
 
 /// Whether a program is found in PATH.
