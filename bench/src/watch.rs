@@ -18,6 +18,9 @@ use crate::{
 
 /// How long a change may take to show.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two questions for a change: the resolution of what is measured, and few enough of them
+/// that asking takes no noticeable part of the servers' core.
+const BETWEEN_QUESTIONS: Duration = Duration::from_micros(200);
 
 /// Seconds until `/ready` says 200, polled every 2 ms from `started` on.
 ///
@@ -34,8 +37,9 @@ pub fn until_ready(server: &Server, started: Instant) -> anyhow::Result<f64> {
     bail!("{} is not ready:\n{}", server.name, server.program.output())
 }
 
-/// Milliseconds from sending a change to each server's changed answer, all servers watching the
-/// same change. They are asked in turn, the first alternating.
+/// Milliseconds from sending a change until each server answers with it. A thread for each server
+/// asks it before the change is sent and goes on, so that neither waits for the other's answer nor
+/// for the API's.
 ///
 /// # Errors
 /// If the API refuses it or a server does not follow.
@@ -46,39 +50,50 @@ pub fn change(
     turn: usize,
 ) -> anyhow::Result<Vec<f64>> {
     let started = Instant::now();
-    let patch = json!({ "endpoints": service.endpoints(turn) });
-    plane.call(Method::PATCH, &service.slice_path(), Some(&patch))?;
-    follow(servers, service, turn, started)
+    follow(servers, service, turn, started, || patch(plane, service, turn))
 }
 
-/// Milliseconds from `started` until each server answers with what `turn` made.
+/// Runs `cause` and gives the milliseconds from `started` until each server answers with what
+/// `turn` makes.
 fn follow(
     servers: &[&Server],
     service: MadeService,
     turn: usize,
     started: Instant,
+    cause: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<f64>> {
     let (name, want) = (format!("{}.", service.domain()), service.turned_address(turn));
-    let mut seen: Vec<Option<f64>> = vec![None; servers.len()];
-    let mut order: Vec<usize> = (0..servers.len()).collect();
-    order.rotate_left(turn % servers.len().max(1));
-    while seen.iter().any(Option::is_none) {
-        for index in order.iter().copied() {
-            if seen[index].is_none()
-                && answers(servers[index].port, &name).is_some_and(|all| all.contains(&want))
-            {
-                seen[index] = Some(started.elapsed().as_secs_f64() * 1000.0);
-            }
+    let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
+    std::thread::scope(|scope| {
+        let waits = ports.iter().map(|port| scope.spawn(|| wait_for(*port, &name, &want, started)));
+        let waits: Vec<_> = waits.collect();
+        let caused = cause();
+        let seen = waits.into_iter().map(|wait| wait.join().expect("waiting does not panic"));
+        let seen = seen.collect::<anyhow::Result<Vec<f64>>>();
+        caused.and(seen)
+    })
+}
+
+fn wait_for(port: u16, name: &str, want: &str, started: Instant) -> anyhow::Result<f64> {
+    loop {
+        if answers(port, name).is_some_and(|all| all.iter().any(|address| address == want)) {
+            return Ok(started.elapsed().as_secs_f64() * 1000.0);
         }
         if started.elapsed() > PATIENCE {
             bail!("a change does not show: {name} should have {want}");
         }
+        sleep(BETWEEN_QUESTIONS);
     }
-    Ok(seen.into_iter().flatten().collect())
 }
 
-/// Milliseconds that each server takes after an API outage of `outage` to show a change made as soon
-/// as the API server answers again.
+fn patch(plane: &ControlPlane, service: MadeService, turn: usize) -> anyhow::Result<()> {
+    let patch = json!({ "endpoints": service.endpoints(turn) });
+    plane.call(Method::PATCH, &service.slice_path(), Some(&patch)).map(drop)
+}
+
+/// Milliseconds from the API server's first answer after an outage until each server answers with a
+/// change that was the first thing asked of it. The API server is down for `outage` and for as long
+/// as it takes to start.
 ///
 /// # Errors
 /// If the API server does not come back or a server does not follow.
@@ -91,8 +106,20 @@ pub fn recovery(
 ) -> anyhow::Result<Vec<f64>> {
     plane.kill_api_server()?;
     sleep(outage);
-    plane.start_again()?;
-    change(plane, servers, service, turn)
+    let starting = plane.begin_to_start_again()?;
+    let asked = Instant::now();
+    // Nothing listens yet, or what does is not ready to write.
+    let back = loop {
+        let sent = Instant::now();
+        match patch(plane, service, turn) {
+            Ok(()) => break sent,
+            Err(error) if asked.elapsed() > PATIENCE => return Err(error),
+            Err(_) => sleep(Duration::from_millis(5)),
+        }
+    };
+    let took = follow(servers, service, turn, back, || Ok(()))?;
+    starting.wait()?;
+    Ok(took)
 }
 
 /// Memory of a server before a relist, and its peak during one: the server is stopped while the
@@ -114,16 +141,14 @@ pub fn relist(
     plane.start_again()?;
     // More changes than the API server remembers, and then none of them.
     for n in 0..200 {
-        let patch = json!({ "endpoints": service.endpoints(turn + 1 + n % 2) });
-        plane.call(Method::PATCH, &service.slice_path(), Some(&patch))?;
+        patch(plane, service, turn + 1 + n % 2)?;
     }
     plane.compact()?;
     plane.kill_api_server()?;
     plane.start_again()?;
-    let patch = json!({ "endpoints": service.endpoints(turn) });
-    plane.call(Method::PATCH, &service.slice_path(), Some(&patch))?;
+    patch(plane, service, turn)?;
     server.program.signal("CONT")?;
-    follow(&[server], service, turn, Instant::now())?;
+    follow(&[server], service, turn, Instant::now(), || Ok(()))?;
     sleep(Duration::from_secs(3));
     Ok((before, measure::peak_mib(process)?))
 }

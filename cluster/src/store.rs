@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hashbrown::HashSet;
+use hashbrown::{HashSet, hash_map::Entry};
 use parking_lot::Mutex;
 
 use crate::{
@@ -38,7 +38,7 @@ struct Shared {
 /// The one place that changes the cluster's state. Not cloneable.
 pub struct Writer {
     shared: Arc<Shared>,
-    held: Map<ObjectKey, Held>,
+    held: Map<Kind, Map<ObjectName, Held>>,
     listing: Map<Kind, HashSet<ObjectName, foldhash::fast::RandomState>>,
     wanted: KindSet,
 }
@@ -50,9 +50,9 @@ struct Held {
     filed: Owners,
 }
 
-/// The Service and the ServiceImport that a slice belongs to: none, one or both (a derived Service
-/// beside an import, as MCS implementations make them).
-type Owners = [Option<ObjectName>; 2];
+/// Names of the Service and the ServiceImport that a slice belongs to, in its own namespace: none,
+/// one or both (a derived Service beside an import, as MCS implementations make them).
+type Owners = [Option<Name>; 2];
 
 /// Sees the current snapshot and may follow changes. Cheap to clone.
 #[derive(Clone)]
@@ -93,7 +93,11 @@ impl Writer {
 
     /// The highest version held of an object of this kind and name.
     pub fn version(&self, key: &ObjectKey) -> Option<u64> {
-        self.held.get(key).map(|held| held.version)
+        self.held(key).map(|held| held.version)
+    }
+
+    fn held(&self, key: &ObjectKey) -> Option<&Held> {
+        self.held.get(&key.kind)?.get(&key.name)
     }
 
     /// Applies a batch and publishes the result, if it changed anything that a reader sees.
@@ -136,14 +140,10 @@ impl Writer {
 
     fn finish_list(&mut self, next: &mut Snapshot, delta: &mut Delta, kind: Kind) {
         if let Some(seen) = self.listing.remove(&kind) {
-            let gone: Vec<ObjectKey> = self
-                .held
-                .keys()
-                .filter(|key| key.kind == kind && !seen.contains(&key.name))
-                .cloned()
-                .collect();
-            for key in gone {
-                self.remove(next, delta, &key, 0);
+            let held = self.held.get(&kind).into_iter().flat_map(|held| held.keys());
+            let gone: Vec<_> = held.filter(|name| !seen.contains(*name)).cloned().collect();
+            for name in gone {
+                self.remove(next, delta, &ObjectKey { kind, name }, 0);
             }
         }
         if !next.synced.contains(kind) {
@@ -157,14 +157,15 @@ impl Writer {
         if let Some(seen) = self.listing.get_mut(&key.kind) {
             seen.insert(key.name.clone());
         }
-        if self.held.get(&key).is_some_and(|held| version != 0 && version < held.version) {
+        if self.held(&key).is_some_and(|held| version != 0 && version < held.version) {
             return;
         }
         let filed = match &object {
             Object::EndpointSlice(slice) => owners(slice),
             _ => Owners::default(),
         };
-        let before = self.held.insert(key.clone(), Held { version, filed: filed.clone() });
+        let held = Held { version, filed: filed.clone() };
+        let before = self.held.entry(key.kind).or_default().insert(key.name.clone(), held);
         let changed = match object {
             Object::Service(service) => edit(next, &key.name, |state| {
                 let changed = state.service.as_ref() != Some(&service);
@@ -198,11 +199,12 @@ impl Writer {
     }
 
     fn remove(&mut self, next: &mut Snapshot, delta: &mut Delta, key: &ObjectKey, version: u64) {
-        let Some(held) = self.held.get(key) else { return };
-        if version != 0 && version < held.version {
+        let Some(held) = self.held.get_mut(&key.kind) else { return };
+        let Entry::Occupied(held) = held.entry(key.name.clone()) else { return };
+        if version != 0 && version < held.get().version {
             return;
         }
-        let filed = self.held.remove(key).map(|held| held.filed).unwrap_or_default();
+        let filed = held.remove().filed;
         match key.kind {
             Kind::Service => {
                 edit(next, &key.name, |state| state.service.take().is_some());
@@ -212,6 +214,7 @@ impl Writer {
             }
             Kind::EndpointSlice => {
                 for owner in filed.into_iter().flatten() {
+                    let owner = ObjectName { namespace: key.name.namespace.clone(), name: owner };
                     edit(next, &owner, |state| drop_slice(state, &key.name));
                     delta.services.push(owner);
                 }
@@ -272,10 +275,8 @@ impl Drop for Subscription {
 }
 
 fn owners(slice: &EndpointSlice) -> Owners {
-    let named =
-        |owner: &Name| ObjectName { namespace: slice.name.namespace.clone(), name: owner.clone() };
     let import = slice.import.as_ref().filter(|import| slice.service.as_ref() != Some(import));
-    [slice.service.as_ref().map(named), import.map(named)]
+    [slice.service.clone(), import.cloned()]
 }
 
 fn refile(
@@ -285,13 +286,15 @@ fn refile(
     before: Owners,
     after: Owners,
 ) {
+    let named = |name: Name| ObjectName { namespace: slice.name.namespace.clone(), name };
     for owner in before.into_iter().flatten() {
         if !after.contains(&Some(owner.clone())) {
+            let owner = named(owner);
             edit(next, &owner, |state| drop_slice(state, &slice.name));
             delta.services.push(owner);
         }
     }
-    for owner in after.into_iter().flatten() {
+    for owner in after.into_iter().flatten().map(named) {
         if edit(next, &owner, |state| put_slice(state, slice)) {
             delta.services.push(owner);
         }

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Output, Stdio},
 };
 
 use anyhow::{Context, bail};
@@ -165,7 +165,31 @@ impl ControlPlane {
     /// # Errors
     /// If they do not come up.
     pub fn start_again(&self) -> anyhow::Result<()> {
-        script("start", self.folder.path(), self.port)
+        self.begin_to_start_again()?.wait()
+    }
+
+    /// As [`ControlPlane::start_again`], without waiting until they are up.
+    ///
+    /// # Errors
+    /// If nothing can be started.
+    pub fn begin_to_start_again(&self) -> anyhow::Result<Starting> {
+        let mut command = script_command("start", self.folder.path(), self.port)?;
+        let piped = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Ok(Starting(piped.spawn().context("running apiserver.sh")?))
+    }
+}
+
+/// A control plane on its way up.
+#[must_use = "its end tells whether it came up"]
+pub struct Starting(Child);
+
+impl Starting {
+    /// Waits until it is up.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn wait(self) -> anyhow::Result<()> {
+        ended_well("start", &self.0.wait_with_output()?)
     }
 }
 
@@ -178,21 +202,29 @@ impl Drop for ControlPlane {
 }
 
 fn script(verb: &str, folder: &Path, port: u16) -> anyhow::Result<()> {
+    let output = script_command(verb, folder, port)?.output().context("running apiserver.sh")?;
+    ended_well(verb, &output)
+}
+
+fn script_command(verb: &str, folder: &Path, port: u16) -> anyhow::Result<Command> {
     // etcd's two ports are chosen once and kept beside its data.
     let ports = folder.join("etcd-ports");
     let kept = std::fs::read_to_string(&ports).ok();
     let kept = kept.unwrap_or_else(|| format!("{} {}", ports::free(), ports::free()));
     std::fs::write(&ports, &kept)?;
     let (etcd, etcd_peer) = kept.split_once(' ').context("two ports")?;
-    let output = Command::new(peers::repository().join("tests/peers/apiserver.sh"))
+    let mut command = Command::new(peers::repository().join("tests/peers/apiserver.sh"));
+    command
         .arg(verb)
         .arg(folder)
         .env("PEERS_BIN", peers::folder())
         .env("PORT", port.to_string())
         .env("ETCD_PORT", etcd)
-        .env("ETCD_PEER_PORT", etcd_peer)
-        .output()
-        .context("running apiserver.sh")?;
+        .env("ETCD_PEER_PORT", etcd_peer);
+    Ok(command)
+}
+
+fn ended_well(verb: &str, output: &Output) -> anyhow::Result<()> {
     if !output.status.success() {
         bail!("apiserver.sh {verb}: {}", String::from_utf8_lossy(&output.stderr));
     }

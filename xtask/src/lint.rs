@@ -30,7 +30,7 @@ fn deny() -> anyhow::Result<()> {
         command.current_dir(crate::shell::repository()).args(words);
         command
     };
-    execute(&mut deny(&["--offline", "check", "bans", "licenses", "sources"]))?;
+    execute(&mut deny(&["check", "bans", "licenses", "sources"]))?;
     // The database is a repository of its own, which a closed network does not reach.
     let fetched = deny(&["fetch", "db"]).output().is_ok_and(|output| output.status.success());
     if fetched {

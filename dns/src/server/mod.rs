@@ -10,6 +10,7 @@ pub mod http;
 pub mod interfaces;
 pub mod listening;
 pub mod long;
+mod pace;
 mod places;
 pub mod routes;
 pub mod setup;

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU64,
     os::fd::AsFd,
     sync::{
         Arc,
@@ -11,13 +12,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use rustix::thread::set_current_timer_slack;
 use socket2::Socket;
 use tokio::runtime::Handle;
 
 use super::{
     admission::Admission,
-    batch::{self, Batch, Peer},
+    batch::{self, BATCH, Batch, Peer},
     long::{self, Purpose},
+    pace::{PAUSE, Pace},
     routes::{Block, Routes},
     short::Short,
 };
@@ -66,18 +69,30 @@ impl Worker {
     pub fn run(self) {
         let mut batch = Batch::default();
         let mut turn = Turn::default();
+        let mut pace = Pace::default();
+        // A pause that is rounded up by the default of 50 µs would be twice as long.
+        if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
+            tracing::debug!(%error, "timer slack");
+        }
         while !self.stop.load(Ordering::Acquire) {
             match batch.receive(self.socket.as_fd()) {
                 Ok(0) => {}
-                Ok(count) => self.serve(&mut batch, count, &mut turn),
+                Ok(count) => {
+                    let received = self.serve(&mut batch, count, &mut turn);
+                    if pace.pauses(count, received, count == BATCH) {
+                        std::thread::sleep(PAUSE);
+                    }
+                }
                 // A client's ICMP error or a signal; the next receive blocks again.
                 Err(error) => tracing::trace!(%error, "receiving datagrams"),
             }
         }
     }
 
-    fn serve(&self, batch: &mut Batch, count: usize, turn: &mut Turn) {
-        turn.received = Some(Instant::now());
+    /// Answers a batch; gives the time at which it was received.
+    fn serve(&self, batch: &mut Batch, count: usize, turn: &mut Turn) -> Instant {
+        let received = Instant::now();
+        turn.received = Some(received);
         let routes = self.routes.load();
         for index in 0..count {
             let shape = query::read(batch.query(index), &mut turn.name);
@@ -90,6 +105,7 @@ impl Worker {
         }
         batch.send(self.socket.as_fd());
         turn.count_durations(&self.recorder);
+        received
     }
 
     fn plain(
@@ -272,3 +288,6 @@ impl Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Queries as fast as they go: the cluster mix against everybody, and cached names from outside.
+
+use anyhow::ensure;
+use daymark_bench::{
+    cluster::{Cluster, MadeService},
+    measure, queries,
+    servers::{self, Extra},
+    watch,
+};
+use daymark_tests::control_plane::ControlPlane;
+use serde_json::json;
+
+use super::Run;
+
+impl Run {
+    /// The cluster mix at the smaller size, against everybody.
+    pub(super) fn loads(&mut self, cluster: Cluster) -> anyhow::Result<serde_json::Value> {
+        println!("loading {} Services", cluster.services);
+        let scratch = tempfile::tempdir()?;
+        let plane = ControlPlane::start()?;
+        cluster.load(&plane)?;
+        let (zone, mix) = (scratch.path().join("cluster.zone"), scratch.path().join("queries"));
+        std::fs::write(&zone, cluster.zone())?;
+        std::fs::write(&mix, queries::cluster_mix(&cluster, 100_000))?;
+        let extra = Extra { lines: "    cache 30\n".to_owned() };
+        let kubeconfig = plane.kubeconfig();
+        let mut all = [
+            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
+            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
+            servers::knot(scratch.path(), &zone)?,
+            servers::nsd(scratch.path(), &zone)?,
+        ];
+        let last = MadeService::number(cluster.services - 1).domain();
+        all.iter_mut().try_for_each(|server| server.wait_for(&format!("{last}.")))?;
+        let rounds = self.rounds(&all, &mix)?;
+        let latencies = self.latencies(&all, &mix)?;
+        let short = watch::metric(&all[0], "daymark_dns_queries_total", "short")?;
+        let long = watch::metric(&all[0], "daymark_dns_queries_total", "long")?;
+        let share = short / (short + long);
+        ensure!(
+            share >= 0.99,
+            "only {:.1} % of the cluster mix went the short way: the run is invalid",
+            share * 100.0
+        );
+        self.report
+            .facts
+            .push(("short way".to_owned(), format!("{:.2} % of the cluster mix", share * 100.0)));
+        self.bar("CPU per query / CoreDNS", &rounds, "coredns", |r| r.cpu_us, 0.20);
+        self.bar("CPU per query / Knot", &rounds, "knot", |r| r.cpu_us, 0.95);
+        let services = cluster.services;
+        self.bar(
+            &format!("RSS at {services} Services / CoreDNS"),
+            &rounds,
+            "coredns",
+            |r| r.rss_mib,
+            0.25,
+        );
+        let heading = format!("Cluster mix, {services} Services, one core each");
+        self.table(&heading, &rounds, Some(&latencies));
+        Ok(json!({ "rounds": rounds, "latency": latencies }))
+    }
+
+    /// Names outside the cluster, answered from the cache.
+    pub(super) fn cached_forward(&mut self, cluster: Cluster) -> anyhow::Result<serde_json::Value> {
+        const NAMES: usize = 1000;
+        let scratch = tempfile::tempdir()?;
+        let plane = ControlPlane::start()?;
+        Cluster { services: cluster.services.min(100) }.load(&plane)?;
+        let mix = scratch.path().join("queries");
+        std::fs::write(&mix, queries::outside_mix(NAMES, 100_000))?;
+        let mut upstream = servers::unbound(scratch.path(), &queries::outside_zone(NAMES))?;
+        upstream.wait_for("host1.example.com.")?;
+        let lines = format!("    forward . 127.0.0.1:{}\n    cache 3600\n", upstream.port);
+        let extra = Extra { lines };
+        let kubeconfig = plane.kubeconfig();
+        let mut all = [
+            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
+            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
+        ];
+        all.iter_mut().try_for_each(|server| server.wait_for("host1.example.com."))?;
+        // Fills both caches.
+        all.iter().try_for_each(|s| measure::load(s.program.id(), s.port, &mix, 2).map(drop))?;
+        let rounds = self.rounds(&all, &mix)?;
+        self.bar("cached forward: CPU per query / CoreDNS", &rounds, "coredns", |r| r.cpu_us, 0.30);
+        self.table("Cached forward", &rounds, None);
+        Ok(json!({ "rounds": rounds }))
+    }
+}
