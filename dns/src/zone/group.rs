@@ -5,7 +5,8 @@
 //! `u32` number of nodes · an `u32` offset per node, sorted by node name · nodes. The first node is
 //! the Service's own name (empty). A node is: `u8` name length, name (`\x05_http\x04_tcp`) · four
 //! `u16` counts · IPv4 addresses · IPv6 addresses · SRV entries (`u16` weight, `u16` port, `u32`
-//! offset of the target node) · glue (`u32` offset of the target node, `u8` length, address).
+//! offset of the target node) · glue (`u32` offset of the target node, `u8` length, address), unless
+//! its count says that it is the targets' own addresses.
 
 use std::{
     collections::BTreeMap,
@@ -64,7 +65,9 @@ impl NodeDraft {
 }
 
 /// Most records of one kind at one name: more than fit any DNS message (65,535 octets).
-pub const MAX_RECORDS: usize = u16::MAX as usize;
+pub const MAX_RECORDS: usize = u16::MAX as usize - 1;
+/// Count of glue that is not stored: the addresses of each target in turn, as they nearly always are.
+const OF_TARGETS: u16 = u16::MAX;
 
 impl GroupDraft {
     /// The node of this relative name.
@@ -89,33 +92,61 @@ impl GroupDraft {
         out.extend((self.nodes.len() as u32).to_le_bytes());
         let mut offset = (out.len() - start + 4 * self.nodes.len()) as u32;
         let mut offsets = BTreeMap::new();
-        for (name, node) in &self.nodes {
+        let with_glue: Vec<bool> = self.nodes.values().map(|node| self.stores_glue(node)).collect();
+        for ((name, node), with_glue) in self.nodes.iter().zip(&with_glue) {
             out.extend(offset.to_le_bytes());
             offsets.insert(name.as_slice(), offset);
-            offset += node.encoded_len(name) as u32;
+            offset += node.encoded_len(name, *with_glue) as u32;
         }
-        for (name, node) in &self.nodes {
-            node.encode(name, &offsets, out);
+        for ((name, node), with_glue) in self.nodes.iter().zip(&with_glue) {
+            node.encode(name, &offsets, *with_glue, out);
         }
+    }
+
+    /// Whether a node's glue differs from what its SRV records' targets have.
+    fn stores_glue(&self, node: &NodeDraft) -> bool {
+        let runs = node.srv.chunk_by(|a, b| a.target == b.target);
+        let of_targets = runs.flat_map(|run| {
+            let target = self.nodes.get(&run[0].target).into_iter();
+            let addresses = target.flat_map(|target| {
+                let v4 = target.v4.iter().copied().map(IpAddr::V4);
+                v4.chain(target.v6.iter().copied().map(IpAddr::V6))
+            });
+            addresses.map(|address| (&run[0].target, address))
+        });
+        !of_targets.eq(node.glue.iter().map(|(target, address)| (target, *address)))
     }
 }
 
 impl NodeDraft {
-    fn encoded_len(&self, name: &[u8]) -> usize {
-        let glue: usize = self.glue.iter().map(|(_, a)| 5 + if a.is_ipv4() { 4 } else { 16 }).sum();
+    fn encoded_len(&self, name: &[u8], with_glue: bool) -> usize {
+        let glue = self.glue.iter().filter(|_| with_glue);
+        let glue: usize = glue.map(|(_, a)| 5 + if a.is_ipv4() { 4 } else { 16 }).sum();
         9 + name.len() + 4 * self.v4.len() + 16 * self.v6.len() + 8 * self.srv.len() + glue
     }
 
-    fn encode(&self, name: &[u8], offsets: &BTreeMap<&[u8], u32>, out: &mut Vec<u8>) {
+    fn encode(
+        &self,
+        name: &[u8],
+        offsets: &BTreeMap<&[u8], u32>,
+        with_glue: bool,
+        out: &mut Vec<u8>,
+    ) {
         let target = |name: &Vec<u8>| {
             offsets.get(name.as_slice()).copied().unwrap_or_default().to_le_bytes()
         };
         out.push(name.len() as u8);
         out.extend(name);
-        for count in [self.v4.len(), self.v6.len(), self.srv.len(), self.glue.len()] {
+        let glue = match with_glue || self.glue.is_empty() {
+            true => self.glue.len(),
+            false => usize::from(OF_TARGETS),
+        };
+        debug_assert!(self.glue.len() <= MAX_RECORDS);
+        for count in [self.v4.len(), self.v6.len(), self.srv.len()] {
             debug_assert!(count <= MAX_RECORDS);
             out.extend((count as u16).to_le_bytes());
         }
+        out.extend((glue as u16).to_le_bytes());
         out.extend(self.v4.iter().flat_map(Ipv4Addr::octets));
         out.extend(self.v6.iter().flat_map(Ipv6Addr::octets));
         for srv in &self.srv {
@@ -123,7 +154,7 @@ impl NodeDraft {
             out.extend(srv.port.to_le_bytes());
             out.extend(target(&srv.target));
         }
-        for (name, address) in &self.glue {
+        for (name, address) in self.glue.iter().filter(|_| with_glue) {
             out.extend(target(name));
             match address {
                 IpAddr::V4(a) => {
@@ -237,7 +268,10 @@ impl<'t> Group<'t> {
     }
 
     fn nth(&self, index: usize) -> Node<'t> {
-        let at = u32_le(self.octets, self.table() + 4 + 4 * index) as usize;
+        self.node_at(u32_le(self.octets, self.table() + 4 + 4 * index) as usize)
+    }
+
+    fn node_at(&self, at: usize) -> Node<'t> {
         let name = self.name_at(at);
         let counts = at + 1 + name.len();
         Node {
@@ -277,11 +311,8 @@ impl<'t> Node<'t> {
 
     /// SRV records.
     pub fn srv(&self) -> impl ExactSizeIterator<Item = Srv<'t>> + use<'t> {
-        let from = self.srv_start();
         let group = self.group;
-        let (entries, _) =
-            self.records[from..from + 8 * usize::from(self.counts[2])].as_chunks::<8>();
-        entries.iter().map(move |entry| Srv {
+        self.srv_entries().iter().map(move |entry| Srv {
             weight: u16_le(entry, 0),
             port: u16_le(entry, 2),
             target: group.name_at(u32_le(entry, 4) as usize),
@@ -291,14 +322,30 @@ impl<'t> Node<'t> {
     /// Addresses of the SRV targets: target's relative name, address octets (4 or 16).
     pub fn glue(&self) -> impl Iterator<Item = (&'t [u8], &'t [u8])> + use<'t> {
         let group = self.group;
+        let (stored, of_targets) = match self.counts[3] {
+            OF_TARGETS => (0, self.srv_entries()),
+            stored => (stored, &[][..]),
+        };
         let mut rest = &self.records[self.srv_start() + 8 * usize::from(self.counts[2])..];
-        (0..self.counts[3]).map(move |_| {
+        let stored = (0..stored).map(move |_| {
             let target = group.name_at(u32_le(rest, 0) as usize);
             let size = usize::from(rest[4]);
             let address = &rest[5..5 + size];
             rest = &rest[5 + size..];
             (target, address)
-        })
+        });
+        let of_targets = of_targets.chunk_by(|a, b| a[4..] == b[4..]).flat_map(move |run| {
+            let target = group.node_at(u32_le(&run[0], 4) as usize);
+            let v4 = target.v4().iter().map(<[u8; 4]>::as_slice);
+            let all = v4.chain(target.v6().iter().map(<[u8; 16]>::as_slice));
+            all.map(move |address| (target.name, address))
+        });
+        stored.chain(of_targets)
+    }
+
+    fn srv_entries(&self) -> &'t [[u8; 8]] {
+        let from = self.srv_start();
+        self.records[from..from + 8 * usize::from(self.counts[2])].as_chunks().0
     }
 
     /// Whether the name has no records: an empty non-terminal (RFC 8020).
@@ -337,6 +384,7 @@ mod tests {
         let own = group.node(b"").unwrap();
         assert_eq!(own.v4(), [[10, 0, 0, 1]]);
         assert_eq!(own.v6().len(), 1);
+        assert_eq!(own.glue().count(), 0);
         let http = group.node(b"\x05_http\x04_tcp").unwrap();
         let srv: Vec<_> = http.srv().collect();
         assert_eq!((srv.len(), srv[0].port, srv[0].target), (1, 80, &b""[..]));
@@ -344,6 +392,42 @@ mod tests {
         assert!(group.node(b"\x04_tcp").unwrap().is_bare());
         assert!(group.node(b"\x04_udp").is_none());
         assert_eq!(group.nodes().count(), 3);
+    }
+
+    #[test]
+    fn glue_is_stored_where_it_is_not_the_targets_addresses() {
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap());
+        let target = b"\x01e".to_vec();
+        let srv = |port| SrvDraft { weight: 100, port, target: target.clone() };
+        let of_targets = vec![(target.clone(), a), (target.clone(), b)];
+        let reversed = vec![(target.clone(), b), (target.clone(), a)];
+        let part = vec![(target.clone(), a)];
+        let mut sizes = Vec::new();
+        for glue in [of_targets, reversed, part] {
+            let mut draft = GroupDraft { key: b"\x01a\x01b".to_vec(), ..GroupDraft::default() };
+            let endpoint = draft.node(&target);
+            endpoint.add(a);
+            endpoint.add(b);
+            let own = draft.node(b"");
+            own.srv = vec![srv(80), srv(81)];
+            own.glue.clone_from(&glue);
+            let mut octets = Vec::new();
+            draft.encode(&mut octets);
+            let read = Group::at(&octets);
+            let node = read.node(b"").unwrap();
+            let read: Vec<(Vec<u8>, IpAddr)> = node
+                .glue()
+                .map(|(target, octets)| {
+                    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+                    let v6 = || <[u8; 16]>::try_from(octets).map(IpAddr::from).unwrap();
+                    (target.to_vec(), v4.unwrap_or_else(|_| v6()))
+                })
+                .collect();
+            assert_eq!(read, glue);
+            assert!(!node.is_bare());
+            sizes.push(octets.len());
+        }
+        assert_eq!(sizes, [sizes[0], sizes[0] + 9 + 21, sizes[0] + 9]);
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl Table {
     }
 }
 
+/// Services compiled at a time. What is drafted of them lives only until their shards are built: at
+/// the start, when all Services are new, this bounds what the process grows to, and little of that
+/// would ever be given back.
+const AT_ONCE: usize = 1024;
+
 struct Compiler {
     table: Table,
     wanted: KindSet,
@@ -56,17 +61,18 @@ impl Follow for Compiler {
     fn follow(&mut self, previous: &Snapshot, next: &Snapshot, delta: &Delta) {
         let mut directory = Directory::clone(&self.table.load());
         let change = SnapshotChange { view: &self.table.view, previous, next };
-        let touched = change.services(delta);
-        if directory.services.apply(change.groups(&touched, compile::service)) {
-            directory.serial = unix_time(next.changed_at);
-        }
-        if self.table.view.multicluster()
-            && directory.imports.apply(change.groups(&touched, compile::import))
-        {
-            directory.import_serial = unix_time(next.changed_at);
-        }
-        if directory.reverse.apply(change.reverse(&touched, &directory.reverse)) {
-            directory.serial = unix_time(next.changed_at);
+        for touched in change.services(delta).chunks(AT_ONCE) {
+            if directory.services.apply(change.groups(touched, compile::service)) {
+                directory.serial = unix_time(next.changed_at);
+            }
+            if self.table.view.multicluster()
+                && directory.imports.apply(change.groups(touched, compile::import))
+            {
+                directory.import_serial = unix_time(next.changed_at);
+            }
+            if directory.reverse.apply(change.reverse(touched, &directory.reverse)) {
+                directory.serial = unix_time(next.changed_at);
+            }
         }
         if self.table.view.pods == PodMode::Verified {
             let changes = change.pods(delta, &directory.pods);
