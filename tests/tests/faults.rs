@@ -4,7 +4,6 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,92 +11,12 @@ use std::{
     time::Duration,
 };
 
-use daymark_tests::{
-    dns::{self, Transport},
-    peers, ports,
-    process::Program,
-};
-use tempfile::TempDir;
+use daymark_tests::{dns, pages, ports, process::Program};
 
-const NAME: &str = "web.shop.svc.cluster.local.";
+#[path = "faults/rig.rs"]
+mod rig;
 
-/// A folder with a Corefile and one Service, and the port it shall be served on.
-struct Rig {
-    folder: TempDir,
-    port: u16,
-}
-
-impl Rig {
-    fn new() -> Self {
-        let rig = Rig { folder: tempfile::tempdir().unwrap(), port: ports::free() };
-        fs::create_dir(rig.manifests()).unwrap();
-        rig.write_service("10.96.0.7");
-        rig.write_corefile("");
-        rig
-    }
-
-    fn manifests(&self) -> PathBuf {
-        self.folder.path().join("manifests")
-    }
-
-    fn corefile(&self) -> PathBuf {
-        self.folder.path().join("Corefile")
-    }
-
-    fn write_service(&self, address: &str) {
-        let manifest = format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
-             spec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n"
-        );
-        fs::write(self.manifests().join("web.yaml"), manifest).unwrap();
-    }
-
-    /// Kubeadm-like, with `more` lines.
-    fn write_corefile(&self, more: &str) {
-        let text = format!(
-            ".:{} {{\n    bind 127.0.0.1\n    errors\n    kubernetes cluster.local\n{more}}}\n",
-            self.port
-        );
-        fs::write(self.corefile(), text).unwrap();
-    }
-
-    fn start(&self) -> Program {
-        let log = self.folder.path().join("log");
-        let (corefile, manifests) = (self.corefile(), self.manifests());
-        let arguments: [&Path; 5] = [
-            Path::new("dns"),
-            Path::new("--conf"),
-            &corefile,
-            Path::new("--manifests"),
-            &manifests,
-        ];
-        Program::start(&peers::daymark(), arguments, &log).unwrap()
-    }
-
-    fn serve(&self) -> Program {
-        let mut program = self.start();
-        program.wait_until_listening(self.server()).unwrap();
-        program
-    }
-
-    fn server(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
-    }
-
-    fn answer(&self) -> Option<String> {
-        let query = dns::query(NAME, "A", None).unwrap();
-        let reply = dns::ask(self.server(), &query, Transport::Udp).ok()?;
-        reply.answers.first().map(dns::presentation)
-    }
-}
-
-/// Starts a server that must not start, and gives what it said.
-fn refusal(rig: &Rig) -> String {
-    let mut program = rig.start();
-    let status = program.wait_for_end().unwrap();
-    assert!(!status.success(), "it must not start");
-    program.output()
-}
+use rig::{NAME, Rig, refusal};
 
 #[test]
 fn a_port_in_use_is_named_with_the_remedy() {
@@ -116,14 +35,6 @@ fn every_mistake_of_a_corefile_is_shown_with_its_place() {
     for part in ["kubernete", "did you mean `kubernetes`", "prefetch", ":5:"] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
-}
-
-#[test]
-fn a_corefile_that_can_not_be_read_is_named() {
-    let rig = Rig::new();
-    fs::remove_file(rig.corefile()).unwrap();
-    let said = refusal(&rig);
-    assert!(said.contains(rig.corefile().to_str().unwrap()), "{said}");
 }
 
 #[test]
@@ -154,14 +65,14 @@ fn a_failed_reload_keeps_serving_and_says_why() {
     let mut program = rig.serve();
     rig.write_corefile(&format!("{pages}    nonsense\n"));
     program.signal("USR1").unwrap();
-    let failed = || page(metrics, "/metrics").contains("coredns_reload_failed_total 1");
+    let failed = || body(metrics, "/metrics").contains("coredns_reload_failed_total 1");
     program.wait_until("the failure is counted", failed).unwrap();
-    assert!(page(ready, "/ready").contains("nonsense"), "{}", page(ready, "/ready"));
+    assert!(body(ready, "/ready").contains("nonsense"), "{}", body(ready, "/ready"));
     assert!(program.output().contains("nonsense"));
     assert!(rig.answer().is_some(), "the old configuration serves on");
     rig.write_corefile(&pages);
     program.signal("USR1").unwrap();
-    let mended = || !page(ready, "/ready").contains("nonsense");
+    let mended = || !body(ready, "/ready").contains("nonsense");
     program.wait_until("the next reload succeeds", mended).unwrap();
 }
 
@@ -225,9 +136,9 @@ fn sigterm_drains_for_as_long_as_lameduck_says() {
         "    ready 127.0.0.1:{ready}\n    health 127.0.0.1:{health} {{\n        lameduck 1s\n    }}\n"
     ));
     let mut program = rig.serve();
-    assert!(page(ready, "/ready").contains(" 200 "));
+    assert_eq!(body(ready, "/ready"), "OK");
     program.signal("TERM").unwrap();
-    let stopping = || page(ready, "/ready").contains("503") || page(ready, "/ready").is_empty();
+    let stopping = || body(ready, "/ready") != "OK";
     program.wait_until("not ready any more", stopping).unwrap();
     assert!(rig.answer().is_some(), "still answering");
     assert!(program.wait_for_end().unwrap().success());
@@ -257,15 +168,6 @@ fn malformed_packets_draw_no_more_than_a_header() {
     assert!(rig.answer().is_some(), "and the server lives");
 }
 
-/// What an HTTP page says, status line included; empty if there is none.
-fn page(port: u16, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut text = String::new();
-    if let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        // A server that closes meanwhile has no page.
-        let _ =
-            stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
-    }
-    text
+fn body(port: u16, path: &str) -> String {
+    pages::body((Ipv4Addr::LOCALHOST, port).into(), path)
 }
