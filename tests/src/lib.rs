@@ -4,6 +4,7 @@
 //! [`control_plane`], then [`rules`] (the table of record rules).
 
 pub mod asking;
+pub mod certificates;
 pub mod control_plane;
 pub mod dns;
 pub mod folder;
@@ -13,3 +14,4 @@ pub mod peers;
 pub mod ports;
 pub mod process;
 pub mod rules;
+pub mod scripted_api;

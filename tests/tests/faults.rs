@@ -13,6 +13,8 @@ use std::{
 
 use daymark_tests::{dns, pages, ports, process::Program};
 
+#[path = "faults/api.rs"]
+mod api;
 #[path = "faults/rig.rs"]
 mod rig;
 
