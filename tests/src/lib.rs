@@ -5,6 +5,7 @@
 
 pub mod asking;
 pub mod certificates;
+pub mod clients;
 pub mod control_plane;
 pub mod dns;
 pub mod folder;

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,6 +15,8 @@ use daymark_tests::{dns, pages, ports, process::Program};
 
 #[path = "faults/api.rs"]
 mod api;
+#[path = "faults/held_pages.rs"]
+mod held_pages;
 #[path = "faults/rig.rs"]
 mod rig;
 
@@ -26,6 +28,17 @@ fn a_port_in_use_is_named_with_the_remedy() {
     let _taken = UdpSocket::bind(rig.server()).unwrap();
     let said = refusal(&rig);
     assert!(said.contains(&rig.server().to_string()) && said.contains("--port"), "{said}");
+    assert_eq!(said.matches("in use").count(), 1, "said once: {said}");
+}
+
+#[test]
+fn a_port_in_use_for_a_page_is_named_with_the_plugins_that_have_pages() {
+    let rig = Rig::new();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    rig.write_corefile(&format!("    prometheus {address}\n"));
+    let said = refusal(&rig);
+    assert!(said.contains(&address.to_string()) && said.contains("`prometheus`"), "{said}");
     assert_eq!(said.matches("in use").count(), 1, "said once: {said}");
 }
 

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub forward: Arc<ForwardMetrics>,
     /// `daymark_loop_detected{zone, to}`: above 0 for an upstream that was found to lead back here.
     pub loop_detected: IntGaugeVec,
+    /// `daymark_http_shed_total`.
+    pub http_shed: IntCounter,
     reload_version: IntGaugeVec,
     /// The cluster tables in use.
     pub clusters: cluster::ClusterFamilies,
@@ -83,6 +85,10 @@ impl Metrics {
                 "Upstreams that lead back to this server and are not asked any more.",
                 &["zone", "to"],
             ),
+            http_shed: counter(
+                "daymark_http_shed_total",
+                "Connections to the HTTP pages turned away because a bound was hit.",
+            ),
             reload_version: gauges(
                 "coredns_reload_version_info",
                 "SHA-512 of the configuration that is served.",
@@ -101,6 +107,7 @@ impl Metrics {
         metrics.register(Box::new(metrics.clusters.clone()));
         metrics.register(Box::new(metrics.plugin_enabled.clone()));
         metrics.register(Box::new(metrics.reload_failed.clone()));
+        metrics.register(Box::new(metrics.http_shed.clone()));
         metrics.register(Box::new(metrics.reload_version.clone()));
         metrics.register(Box::new(build));
         metrics.register(Box::new(ProcessCollector::for_self()));

@@ -244,10 +244,11 @@ impl Server {
         let opened_http = serving.http.open(&plan.pages).await?;
         let Plan { wanted, pages, lameduck, reload, watched, keep, once_served, .. } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
-        serving.http.serve(pages, opened_http, &self.workshop.runtime);
+        let Workshop { runtime, metrics, .. } = &self.workshop;
+        serving.http.serve(pages, opened_http, runtime, &metrics.http_shed);
         serving.lameduck = lameduck;
         serving.reload = reload;
-        self.workshop.metrics.clusters.show(watched);
+        metrics.clusters.show(watched);
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
         for start in once_served {
@@ -255,7 +256,7 @@ impl Server {
         }
         drop(serving);
         *self.digest.lock() = checked.digest.clone();
-        self.workshop.metrics.configured(&checked.digest, checked.has_reload());
+        metrics.configured(&checked.digest, checked.has_reload());
         Ok(())
     }
 }
