@@ -15,6 +15,8 @@ use daymark_tests::{dns, pages, ports, process::Program};
 
 #[path = "faults/api.rs"]
 mod api;
+#[path = "faults/files.rs"]
+mod files;
 #[path = "faults/held_pages.rs"]
 mod held_pages;
 #[path = "faults/rig.rs"]

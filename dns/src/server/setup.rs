@@ -279,7 +279,8 @@ impl<'a> Builder<'a> {
             }
             PluginConfig::Errors(config) => parts.errors = Some(Arc::new(ErrorLog::new(config))),
             PluginConfig::Log(config) => {
-                let log = QueryLog::new(config.clone());
+                let lost = self.workshop.metrics.log_lost.with_label_values(&["queries"]);
+                let log = QueryLog::new(config.clone(), lost);
                 log.start_printing(std::io::stdout());
                 parts.log = Some(log);
             }
