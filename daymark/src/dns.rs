@@ -11,8 +11,9 @@ use daymark_dns::{
     corefile::{mistake::Report, source::Disk},
     metrics::Metrics,
     plugins::{REGISTRY, Support, reload},
-    server::{Options, Origin, Server, StartError},
+    server::{DESCRIPTORS, Options, Origin, Server, StartError},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -96,7 +97,26 @@ fn server_options(options: &DnsOptions, metrics: Arc<Metrics>) -> Options {
         source: Arc::new(Clusters::new(options.manifests.clone(), observer)),
         metrics,
         loop_exit: options.loop_exit,
+        descriptors: raise_descriptors(),
     }
+}
+
+/// Raises the number of files and sockets that we may have open as far as we are allowed to, as Go
+/// does for CoreDNS, and tells it. The usual soft limit is for programs that use `select`.
+fn raise_descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "raising the limit of open files");
+    }
+    let now = getrlimit(Resource::Nofile).current;
+    let most = now.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    if most < DESCRIPTORS {
+        tracing::warn!(
+            "only {most} files and sockets may be open, so fewer queries and connections are taken \
+             at once; raise the limit (`ulimit -n`, LimitNOFILE) to {DESCRIPTORS}"
+        );
+    }
+    most
 }
 
 /// The signals that CoreDNS understands.

@@ -17,6 +17,8 @@ use daymark_tests::{dns, pages, ports, process::Program};
 mod api;
 #[path = "faults/files.rs"]
 mod files;
+#[path = "faults/floods.rs"]
+mod floods;
 #[path = "faults/held_pages.rs"]
 mod held_pages;
 #[path = "faults/rig.rs"]
