@@ -16,3 +16,4 @@ pub mod ports;
 pub mod process;
 pub mod rules;
 pub mod scripted_api;
+pub mod suite;
