@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::namespace::tool_path;
+
 /// How long a program may take until it serves. Generous: a busy machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,7 +47,7 @@ impl Program {
         log: &Path,
     ) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        let child = Command::new(program)
+        let child = ending_with_us(program)
             .args(arguments)
             .envs(environment.iter().cloned())
             .current_dir(folder)
@@ -128,6 +130,20 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+/// A command that runs `program` in a process that the kernel kills when the thread that started it
+/// ends, as when somebody kills the test. Where there is no `setpriv` it is left running then.
+fn ending_with_us(program: &Path) -> Command {
+    match tool_path("setpriv") {
+        Some(setpriv) => {
+            // It becomes the program, so the process id is the program's.
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL"]).arg(program);
+            command
+        }
+        None => Command::new(program),
     }
 }
 
