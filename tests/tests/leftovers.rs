@@ -28,9 +28,12 @@ fn dies_with_its_test(test: &str, start: impl FnOnce() -> (Box<dyn std::any::Any
         std::thread::sleep(2 * PATIENCE);
         return;
     }
+    // What it can't tidy up itself any more.
+    let scratch = tempfile::tempdir().unwrap();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--nocapture", "--exact", test])
         .env(VICTIM, "1")
+        .env("TMPDIR", scratch.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
