@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use daymark_tests::{dns, pages, ports, process::Program};
+use daymark_tests::{
+    dns, pages, ports,
+    process::{PATIENCE, Program},
+};
 
 #[path = "faults/api.rs"]
 mod api;
@@ -185,6 +189,42 @@ fn malformed_packets_draw_no_more_than_a_header() {
     assert!(socket.recv(&mut reply).is_err(), "a response is never answered");
     socket.send(&vec![0xff; 9000]).unwrap();
     assert!(rig.answer().is_some(), "and the server lives");
+}
+
+#[test]
+fn malformed_messages_over_tcp_draw_no_more_than_a_header_each() {
+    let rig = Rig::new();
+    let _program = rig.serve();
+    let question = dns::query(NAME, "A", None).unwrap().to_vec().unwrap();
+    let mut stream = TcpStream::connect(rig.server()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut send = |message: &[u8]| {
+        stream.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+        stream.write_all(message).unwrap();
+    };
+    // Nothing at all, what has no header to answer, a response, and noise; then cut questions.
+    let mut response = question.clone();
+    response[2] |= 0x80;
+    for silent in [&[] as &[u8], &question[..11], &response, &[0xff; 9000]] {
+        send(silent);
+    }
+    (12..question.len()).for_each(|cut| send(&question[..cut]));
+    // The last one is well, and is answered on the same connection.
+    let last = dns::over_stream(stream.try_clone().unwrap(), &question).unwrap();
+    let mut replies = vec![last];
+    while replies.len() <= question.len() - 12 {
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut reply).unwrap();
+        replies.push(reply);
+    }
+    let (well, malformed): (Vec<_>, Vec<_>) =
+        replies.iter().partition(|reply| reply.len() > question.len());
+    assert_eq!(well.len(), 1, "one question is well");
+    for reply in malformed {
+        assert_eq!((reply.len(), reply[3] & 0xf), (12, 1), "a bare FORMERR");
+    }
 }
 
 fn body(port: u16, path: &str) -> String {
