@@ -18,7 +18,7 @@ use daymark_tests::{
     process::PATIENCE,
 };
 use hickory_proto::{
-    op::{Message, MessageType},
+    op::{Message, MessageType, ResponseCode},
     rr::{RData, Record},
 };
 
@@ -122,13 +122,15 @@ fn ask(socket: &UdpSocket, name: &str) -> Result<String, String> {
             if reply.metadata.id != query.metadata.id {
                 continue;
             }
-            return match reply.answers.first() {
-                Some(record) => Ok(record.data.to_string()),
-                None => Err(reply.metadata.response_code.to_string()),
-            };
+            match reply.answers.first() {
+                Some(record) => return Ok(record.data.to_string()),
+                // Resolvers ask again then, of another server if they have one.
+                None if reply.metadata.response_code == ResponseCode::ServFail => break,
+                None => return Err(reply.metadata.response_code.to_string()),
+            }
         }
     }
-    Err(format!("no reply to {name}, asked {TRIES} times"))
+    Err(format!("no answer to {name}, asked {TRIES} times"))
 }
 
 /// A rig that forwards what is outside the cluster to the slow upstream, and its metrics.
