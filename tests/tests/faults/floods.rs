@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     sync::{
         Arc,
@@ -199,6 +200,62 @@ fn connections_of_a_greedy_client_are_shed_before_those_of_a_quiet_one() {
         let name = format!("quiet{number}.example.");
         assert_eq!(ask(&socket, &name), Ok("192.0.2.1".to_owned()), "{number}: forwarded");
     }
+}
+
+/// Octets of memory that a process holds.
+fn resident(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn large_replies_that_nobody_takes_do_not_fill_the_memory() {
+    const CONNECTIONS: usize = 20;
+    let rig = Rig::new();
+    // Some 30 KB of addresses.
+    let endpoints: String = (0..1900)
+        .map(|n| format!("- {{addresses: [10.1.{}.{}]}}\n", n / 250, n % 250 + 1))
+        .collect();
+    let slice = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: big, namespace: shop}}\n\
+         spec: {{clusterIP: None, ports: [{{port: 80}}]}}\n---\n\
+         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {{name: \
+         big-1, namespace: shop, labels: {{kubernetes.io/service-name: big}}}}\nports: []\n\
+         endpoints:\n{endpoints}"
+    );
+    fs::write(rig.manifests().join("big.yaml"), slice).unwrap();
+    let program = rig.serve();
+    let query = dns::query("big.shop.svc.cluster.local.", "A", None).unwrap().to_vec().unwrap();
+    let reply = dns::exchange(rig.server(), &query, dns::Transport::Tcp).unwrap();
+    assert!(reply.len() > 30_000, "{}", reply.len());
+    let before = resident(program.id());
+    let mut framed = (query.len() as u16).to_be_bytes().to_vec();
+    framed.extend(&query);
+    let mut most = before;
+    let greedy: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = clients::connect(address(GREEDY), rig.server(), PATIENCE).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            // As much as it takes; what is in the kernel is the kernel's to bound.
+            for _ in 0..2000 {
+                if stream.write_all(&framed).is_err() {
+                    break;
+                }
+                most = most.max(resident(program.id()));
+            }
+            stream
+        })
+        .collect();
+    let socket = clients::udp(address(QUIET), rig.server()).unwrap();
+    for _ in 0..50 {
+        assert_eq!(ask(&socket, NAME), Ok("10.96.0.7".to_owned()));
+        most = most.max(resident(program.id()));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(greedy);
+    let grown = (most - before) >> 10;
+    assert!(grown < 500 * CONNECTIONS as u64, "{grown} KiB for {CONNECTIONS} connections");
 }
 
 #[test]
