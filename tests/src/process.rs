@@ -84,6 +84,17 @@ impl Program {
         })
     }
 
+    /// Waits until it has printed `text`: what happens may show elsewhere before it is logged.
+    ///
+    /// # Errors
+    /// As [`Program::wait_until_listening`].
+    pub fn wait_until_said(&mut self, text: &str) -> anyhow::Result<()> {
+        let log = self.log.clone();
+        self.wait_until(&format!("saying `{text}`"), || {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text))
+        })
+    }
+
     /// Waits until `done`.
     ///
     /// # Errors

@@ -262,10 +262,10 @@ fn large_replies_that_nobody_takes_do_not_fill_the_memory() {
 fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
     let rig = Rig::new();
     let command = ["sh", "-c", "ulimit -Sn 256; ulimit -Hn 512; exec \"$@\"", "sh"];
-    let program = rig.serve_under(&command);
+    let mut program = rig.serve_under(&command);
     let limits = fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(line.split_whitespace().nth(3), Some("512"), "{line}");
-    let said = program.output();
-    assert!(said.contains("only 512 files") && said.contains("LimitNOFILE"), "{said}");
+    program.wait_until_said("only 512 files").unwrap();
+    program.wait_until_said("LimitNOFILE").unwrap();
 }
