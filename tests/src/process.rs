@@ -175,7 +175,7 @@ pub fn retried<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Res
     let start = Instant::now();
     loop {
         match attempt() {
-            Err(_) if start.elapsed() < PATIENCE / 6 => {
+            Err(_) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(200));
             }
             outcome => return outcome,
