@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use daymark_tests::{
     dns::{self, Transport},
-    peers, ports,
+    pages, peers, ports,
     process::{Program, retried},
 };
 
@@ -189,17 +189,12 @@ fn which(program: &str) -> PathBuf {
         .unwrap_or_else(|| program.into())
 }
 
-/// The page of an HTTP server on loopback.
+/// The response of an HTTP server on loopback.
 ///
 /// # Errors
 /// If it can't be had.
 pub fn page(port: u16, path: &str) -> anyhow::Result<String> {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(local(port))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
+    pages::response(local(port), path)
 }
 
 /// Waits until a page begins with status 200.
@@ -208,11 +203,8 @@ pub fn page(port: u16, path: &str) -> anyhow::Result<String> {
 /// If it does not in time.
 pub fn wait_for_page(port: u16, path: &str) -> anyhow::Result<()> {
     retried(|| {
-        let text = page(port, path)?;
-        anyhow::ensure!(
-            text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.0 200"),
-            "not yet"
-        );
+        let (status, _) = pages::page(local(port), path)?;
+        anyhow::ensure!(status == 200, "not yet");
         Ok(())
     })
 }

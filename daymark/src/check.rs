@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use daymark_dns::corefile::{self, check::Environment, mistake::Report, source::Disk};
 
-use crate::arguments::CorefileOptions;
+use crate::{
+    arguments::CorefileOptions,
+    output::{complain, print},
+};
 
 /// Checks a Corefile and reports every mistake.
 pub(crate) fn corefile(options: &CorefileOptions) -> ExitCode {
@@ -12,17 +15,14 @@ pub(crate) fn corefile(options: &CorefileOptions) -> ExitCode {
     match corefile::load(&options.file, &environment) {
         Ok(checked) => {
             for warning in checked.warnings {
-                eprintln!("{:?}", miette::Report::new(warning));
+                complain(&format!("{:?}\n", miette::Report::new(warning)));
             }
-            println!(
-                "{}: {} server blocks, no mistakes",
-                options.file.display(),
-                checked.servers.len()
-            );
+            let (file, blocks) = (options.file.display(), checked.servers.len());
+            print(&format!("{file}: {blocks} server blocks, no mistakes\n"));
             ExitCode::SUCCESS
         }
         Err(mistakes) => {
-            eprintln!("{:?}", miette::Report::new(Report::from(mistakes)));
+            complain(&format!("{:?}\n", miette::Report::new(Report::from(mistakes))));
             ExitCode::FAILURE
         }
     }

@@ -11,8 +11,9 @@ use daymark_dns::{
     corefile::{mistake::Report, source::Disk},
     metrics::Metrics,
     plugins::{REGISTRY, Support, reload},
-    server::{Options, Origin, Server, StartError},
+    server::{DESCRIPTORS, Options, Origin, Server, StartError},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -20,32 +21,37 @@ use crate::{
     arguments::{DnsOptions, version},
     clusters::Clusters,
     default_corefile, logging,
+    output::{complain, print},
 };
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(options: DnsOptions) -> ExitCode {
     if options.print_version {
-        println!("{}", version());
+        print(&format!("{}\n", version()));
         return ExitCode::SUCCESS;
     }
     if options.plugins {
         for entry in REGISTRY.iter().filter(|entry| matches!(entry.support, Support::Ready { .. }))
         {
-            println!("dns.{}", entry.name);
+            print(&format!("dns.{}\n", entry.name));
         }
         return ExitCode::SUCCESS;
     }
-    logging::start(options.log_format);
-    match serve(options) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let lost = metrics.log_lost.with_label_values(&["server"]);
+    let outcome =
+        logging::start(options.log_format, lost).context("starting to log").and_then(|lines| {
+            let outcome = serve(options, metrics);
+            lines.flush();
+            outcome
+        });
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}\n"));
+        ExitCode::FAILURE
+    })
 }
 
-fn serve(options: DnsOptions) -> anyhow::Result<ExitCode> {
+fn serve(options: DnsOptions, metrics: Arc<Metrics>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("daymark")
@@ -54,7 +60,7 @@ fn serve(options: DnsOptions) -> anyhow::Result<ExitCode> {
     let _pidfile = options.pidfile.as_deref().map(PidFile::write).transpose()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let server = match Server::start(server_options(&options)).await {
+        let server = match Server::start(server_options(&options, metrics)).await {
             Ok(server) => server,
             Err(StartError::Corefile(mistakes)) => {
                 return Err(anyhow::anyhow!("{:?}", miette::Report::new(Report::from(mistakes))));
@@ -63,9 +69,9 @@ fn serve(options: DnsOptions) -> anyhow::Result<ExitCode> {
         };
         if !options.quiet {
             for address in server.addresses().await {
-                println!("dns://{address}");
+                print(&format!("dns://{address}\n"));
             }
-            println!("{}", version());
+            print(&format!("{}\n", version()));
         }
         tokio::select! {
             () = signals.obey(&server) => Ok(ExitCode::SUCCESS),
@@ -74,7 +80,7 @@ fn serve(options: DnsOptions) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn server_options(options: &DnsOptions) -> Options {
+fn server_options(options: &DnsOptions, metrics: Arc<Metrics>) -> Options {
     let origin = match &options.conf {
         Some(path) => Origin::File(path.clone()),
         None if Path::new("Corefile").exists() => Origin::File(PathBuf::from("Corefile")),
@@ -83,7 +89,6 @@ fn server_options(options: &DnsOptions) -> Options {
             text: default_corefile::text(options.manifests.is_some()),
         },
     };
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let observer = ApiMetrics::new(&metrics);
     Options {
         origin,
@@ -92,7 +97,26 @@ fn server_options(options: &DnsOptions) -> Options {
         source: Arc::new(Clusters::new(options.manifests.clone(), observer)),
         metrics,
         loop_exit: options.loop_exit,
+        descriptors: raise_descriptors(),
     }
+}
+
+/// Raises the number of files and sockets that we may have open as far as we are allowed to, as Go
+/// does for CoreDNS, and tells it. The usual soft limit is for programs that use `select`.
+fn raise_descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "raising the limit of open files");
+    }
+    let now = getrlimit(Resource::Nofile).current;
+    let most = now.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    if most < DESCRIPTORS {
+        tracing::warn!(
+            "only {most} files and sockets may be open, so fewer queries and connections are taken \
+             at once; raise the limit (`ulimit -n`, LimitNOFILE) to {DESCRIPTORS}"
+        );
+    }
+    most
 }
 
 /// The signals that CoreDNS understands.
@@ -138,15 +162,25 @@ struct PidFile(PathBuf);
 
 impl PidFile {
     fn write(path: &Path) -> anyhow::Result<Self> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("writing the process id to {}", path.display()))?;
-        Ok(PidFile(path.to_owned()))
+        let file = PidFile(path.to_owned());
+        // Dropped on failure: an empty file is left behind where the disk is full.
+        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+            let path = path.display();
+            anyhow::anyhow!(
+                "cannot write the process id to `{path}`: {error}; make room and check that this \
+                 user may write there, or leave out --pidfile"
+            )
+        })?;
+        Ok(file)
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another process may have taken the file over or away; either is fine at the end.
-        let _ = std::fs::remove_file(&self.0);
+        // Another process may have taken the file over or away; either is fine at the end. What is no
+        // file (/dev/stdout) was there before us.
+        if self.0.is_file() {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 }

@@ -10,20 +10,28 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::arguments::LogFormat;
+use prometheus::IntCounter;
+
+use crate::{arguments::LogFormat, output::Lines};
 
 /// What is logged unless `RUST_LOG` says otherwise. The API client's own lines say less than ours
 /// about the same failures.
 const FILTER: &str = "info,kube_client=off";
 
-/// Starts logging to standard output. `RUST_LOG` chooses what; [`FILTER`] without it.
-pub(crate) fn start(format: LogFormat) {
+/// Starts logging to standard output. `RUST_LOG` chooses what; [`FILTER`] without it. `lost` counts
+/// lines that could not be written.
+///
+/// # Errors
+/// If there is no thread for it.
+pub(crate) fn start(format: LogFormat, lost: IntCounter) -> std::io::Result<Lines> {
+    let lines = Lines::to(std::io::stdout(), lost)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
     match format {
         LogFormat::Text => builder.event_format(CoreDnsLines).init(),
         LogFormat::Json => builder.json().init(),
     }
+    Ok(lines)
 }
 
 /// `[LEVEL] plugin/x: message key=value`, as CoreDNS writes it.

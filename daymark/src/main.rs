@@ -8,6 +8,7 @@ mod clusters;
 mod default_corefile;
 mod dns;
 mod logging;
+mod output;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Verb::Dns(options) => dns::run(*options),
         Verb::Check { what: CheckWhat::Corefile(options) } => check::corefile(&options),
         Verb::Version => {
-            println!("{}", arguments::version());
+            output::print(&format!("{}\n", arguments::version()));
             ExitCode::SUCCESS
         }
         Verb::Completions { shell } => {

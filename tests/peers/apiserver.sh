@@ -5,6 +5,7 @@
 #   apiserver.sh start DIR     keys, data, logs and pid files go to DIR; prints the kubeconfig's path
 #   apiserver.sh status DIR    one line per process; fails unless etcd and kube-apiserver run
 #   apiserver.sh stop DIR      ends what `start DIR` started; the data stays for the next start
+#   apiserver.sh guard DIR     stops as well, at the end of standard input: of whoever holds its other end
 #
 # Environment:
 #   PEERS_BIN                  folder with etcd, kube-apiserver, kube-controller-manager (required to start)
@@ -186,6 +187,18 @@ end() {
   rm -f "$dir/$1.pid"
 }
 
+end_all() {
+  local name
+  for name in kube-controller-manager kube-apiserver etcd; do end "$name"; done
+}
+
+guard() {
+  # What interrupts a test from the terminal comes here too, and ends standard input a moment later.
+  trap '' INT HUP
+  cat > /dev/null
+  end_all
+}
+
 status() {
   local name missing=0
   for name in etcd kube-apiserver kube-controller-manager; do
@@ -199,13 +212,14 @@ status() {
   return $missing
 }
 
-[ -n "$dir" ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ -n "$dir" ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 chmod 700 "$dir"
 case $verb in
   start) start ;;
-  stop) for name in kube-controller-manager kube-apiserver etcd; do end "$name"; done ;;
+  stop) end_all ;;
+  guard) guard ;;
   status) status ;;
-  *) fail "unknown verb '$verb': start, stop or status" ;;
+  *) fail "unknown verb '$verb': start, stop, guard or status" ;;
 esac

@@ -24,6 +24,8 @@ pub struct ControlPlane {
     port: u16,
     client: Client,
     runtime: Runtime,
+    /// Stops everything when its standard input ends, which it does with this process.
+    guard: Child,
 }
 
 impl ControlPlane {
@@ -37,10 +39,12 @@ impl ControlPlane {
         }
         let folder = tempfile::Builder::new().prefix("daymark-control-plane-").tempdir()?;
         let port = ports::free();
+        // Before there is anything to stop.
+        let guard = guard(folder.path())?;
         script("start", folder.path(), port)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = runtime.block_on(connect(&folder.path().join("admin.kubeconfig")))?;
-        Ok(ControlPlane { folder, port, client, runtime })
+        Ok(ControlPlane { folder, port, client, runtime, guard })
     }
 
     /// Kubeconfig of an administrator.
@@ -198,7 +202,19 @@ impl Drop for ControlPlane {
         if let Err(error) = self.stop() {
             eprintln!("stopping the control plane: {error:#}");
         }
+        drop(self.guard.stdin.take());
+        // It finds nothing to stop; there is nobody to tell at this point.
+        let _ = self.guard.wait();
     }
+}
+
+fn guard(folder: &Path) -> anyhow::Result<Child> {
+    let guard = Command::new(peers::repository().join("tests/peers/apiserver.sh"))
+        .arg("guard")
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .spawn();
+    guard.context("starting apiserver.sh guard")
 }
 
 fn script(verb: &str, folder: &Path, port: u16) -> anyhow::Result<()> {

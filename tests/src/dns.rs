@@ -137,7 +137,14 @@ fn over_udp(server: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
 }
 
 fn over_tcp(server: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
+    over_stream(TcpStream::connect_timeout(&server, TIMEOUT)?, query)
+}
+
+/// Sends raw octets over a connection and gives the raw reply.
+///
+/// # Errors
+/// If none comes.
+pub fn over_stream(mut stream: TcpStream, query: &[u8]) -> anyhow::Result<Vec<u8>> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(&(query.len() as u16).to_be_bytes())?;
     stream.write_all(query)?;

@@ -4,6 +4,8 @@
 //! [`control_plane`], then [`rules`] (the table of record rules).
 
 pub mod asking;
+pub mod certificates;
+pub mod clients;
 pub mod control_plane;
 pub mod dns;
 pub mod folder;
@@ -13,3 +15,5 @@ pub mod peers;
 pub mod ports;
 pub mod process;
 pub mod rules;
+pub mod scripted_api;
+pub mod suite;

@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::namespace::tool_path;
+
 /// How long a program may take until it serves. Generous: a busy machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,7 +47,7 @@ impl Program {
         log: &Path,
     ) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        let child = Command::new(program)
+        let child = ending_with_us(program)
             .args(arguments)
             .envs(environment.iter().cloned())
             .current_dir(folder)
@@ -79,6 +81,17 @@ impl Program {
     pub fn wait_until_listening(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         self.wait_until(&format!("listening on {address}"), || {
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        })
+    }
+
+    /// Waits until it has printed `text`: what happens may show elsewhere before it is logged.
+    ///
+    /// # Errors
+    /// As [`Program::wait_until_listening`].
+    pub fn wait_until_said(&mut self, text: &str) -> anyhow::Result<()> {
+        let log = self.log.clone();
+        self.wait_until(&format!("saying `{text}`"), || {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text))
         })
     }
 
@@ -131,6 +144,20 @@ impl Program {
     }
 }
 
+/// A command that runs `program` in a process that the kernel kills when the thread that started it
+/// ends, as when somebody kills the test. Where there is no `setpriv` it is left running then.
+fn ending_with_us(program: &Path) -> Command {
+    match tool_path("setpriv") {
+        Some(setpriv) => {
+            // It becomes the program, so the process id is the program's.
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself; there is nobody to tell at this point.
@@ -148,7 +175,7 @@ pub fn retried<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Res
     let start = Instant::now();
     loop {
         match attempt() {
-            Err(_) if start.elapsed() < PATIENCE / 6 => {
+            Err(_) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(200));
             }
             outcome => return outcome,

@@ -10,13 +10,13 @@ use std::{
 
 use anyhow::Context;
 use daymark_tests::{
-    control_plane::ControlPlane,
     dns::{self, Transport},
-    folder, peers, ports,
+    peers, ports,
     process::Program,
     rules::{self, Case},
+    suite::Suite,
 };
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 use serde::Deserialize;
 
 /// tests/dns/corefiles/corefiles.yaml; its top explains the fields.
@@ -48,35 +48,19 @@ impl Corefile {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
-    // What runs for the trials, ended when they are over.
-    let mut running = Vec::new();
-    if let Err(error) = prepare(&mut trials, &mut running) {
-        let what = format!("{error:#}");
-        trials.push(Trial::test("the Corefiles can be asked", move || Err(Failed::from(what))));
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(running);
-    conclusion.exit_code()
+    Suite::run("the Corefiles can be asked", prepare)
 }
 
-/// Whatever must live while trials run.
-type Keep = Box<dyn std::any::Any>;
-
-fn prepare(trials: &mut Vec<Trial>, running: &mut Vec<Keep>) -> anyhow::Result<()> {
+fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     let collection: Collection = rules::read_yaml(&source("corefiles.yaml"))?;
     for corefile in &collection.files {
         let name = format!("daymark check corefile: {}", corefile.file);
         let corefile = corefile.clone();
-        trials.push(Trial::test(name, move || checks(&corefile)));
+        suite.trial(name, move || checks(&corefile));
     }
     let files = collection.files.clone();
-    trials.push(Trial::test("differences are explained", move || explained(&files)));
-    let scratch = tempfile::Builder::new().prefix("daymark-corefiles-").tempdir()?;
-    let manifests = scratch.path().join("manifests");
-    std::fs::create_dir(&manifests)?;
-    folder::write_to(&manifests)?;
+    suite.trial("differences are explained".to_owned(), move || explained(&files));
+    let (scratch, manifests) = (suite.scratch(), suite.manifests()?);
     let daymark = |more: &[&str]| Side {
         program: peers::daymark(),
         arguments: ["dns"].iter().chain(more).map(ToString::to_string).collect(),
@@ -84,36 +68,21 @@ fn prepare(trials: &mut Vec<Trial>, running: &mut Vec<Keep>) -> anyhow::Result<(
         is_coredns: false,
     };
     let side = daymark(&["--manifests", &manifests.display().to_string()]);
-    let folder = scratch.path().join("folder");
-    ask("daymark/folder", &collection, &side, &folder, trials, running)?;
+    ask("daymark/folder", &collection, &side, &scratch.join("folder"), suite)?;
 
-    match ["etcd", "kube-apiserver", "coredns"]
-        .into_iter()
-        .try_for_each(|p| peers::program(p).map(drop))
-    {
-        Ok(()) => {
-            let plane = ControlPlane::start()?;
-            folder::load_into(&plane)?;
-            let kubernetes = format!("kubeconfig {}", plane.kubeconfig().display());
-            let program = peers::program("coredns").map_err(anyhow::Error::msg)?;
-            let side = Side {
-                program,
-                arguments: Vec::new(),
-                kubernetes: kubernetes.clone(),
-                is_coredns: true,
-            };
-            ask("coredns", &collection, &side, &scratch.path().join("peer"), trials, running)?;
-            let side = Side { kubernetes, ..daymark(&[]) };
-            ask("daymark/api", &collection, &side, &scratch.path().join("api"), trials, running)?;
-            running.push(Box::new(plane));
-        }
-        Err(reason) => {
-            let name = format!("the Corefiles with a kube-apiserver and CoreDNS: {reason}");
-            trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
-        }
-    }
-    running.push(Box::new(scratch));
-    Ok(())
+    suite.with_plane("the Corefiles with a kube-apiserver and CoreDNS", |suite, plane| {
+        let kubernetes = format!("kubeconfig {}", plane.kubeconfig().display());
+        let program = peers::program("coredns").map_err(anyhow::Error::msg)?;
+        let side = Side {
+            program,
+            arguments: Vec::new(),
+            kubernetes: kubernetes.clone(),
+            is_coredns: true,
+        };
+        ask("coredns", &collection, &side, &scratch.join("peer"), suite)?;
+        let side = Side { kubernetes, ..daymark(&[]) };
+        ask("daymark/api", &collection, &side, &scratch.join("api"), suite)
+    })
 }
 
 fn source(file: &str) -> PathBuf {
@@ -134,8 +103,7 @@ fn ask(
     collection: &Collection,
     side: &Side,
     scratch: &Path,
-    trials: &mut Vec<Trial>,
-    running: &mut Vec<Keep>,
+    suite: &mut Suite,
 ) -> anyhow::Result<()> {
     let files = &collection.files;
     let listen: HashMap<&str, u16> =
@@ -168,9 +136,9 @@ fn ask(
                 queries.iter_mut().for_each(expect_coredns);
             }
             let name = format!("{group}: {}", corefile.file);
-            trials.push(Trial::test(name, move || answers(&queries, address)));
+            suite.trial(name, move || answers(&queries, address));
         }
-        running.push(Box::new(program));
+        suite.keep(program);
     }
     Ok(())
 }

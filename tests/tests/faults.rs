@@ -3,8 +3,8 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,92 +12,20 @@ use std::{
     time::Duration,
 };
 
-use daymark_tests::{
-    dns::{self, Transport},
-    peers, ports,
-    process::Program,
-};
-use tempfile::TempDir;
+use daymark_tests::{dns, pages, ports, process::PATIENCE};
 
-const NAME: &str = "web.shop.svc.cluster.local.";
+#[path = "faults/api.rs"]
+mod api;
+#[path = "faults/files.rs"]
+mod files;
+#[path = "faults/floods.rs"]
+mod floods;
+#[path = "faults/held_pages.rs"]
+mod held_pages;
+#[path = "faults/rig.rs"]
+mod rig;
 
-/// A folder with a Corefile and one Service, and the port it shall be served on.
-struct Rig {
-    folder: TempDir,
-    port: u16,
-}
-
-impl Rig {
-    fn new() -> Self {
-        let rig = Rig { folder: tempfile::tempdir().unwrap(), port: ports::free() };
-        fs::create_dir(rig.manifests()).unwrap();
-        rig.write_service("10.96.0.7");
-        rig.write_corefile("");
-        rig
-    }
-
-    fn manifests(&self) -> PathBuf {
-        self.folder.path().join("manifests")
-    }
-
-    fn corefile(&self) -> PathBuf {
-        self.folder.path().join("Corefile")
-    }
-
-    fn write_service(&self, address: &str) {
-        let manifest = format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
-             spec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n"
-        );
-        fs::write(self.manifests().join("web.yaml"), manifest).unwrap();
-    }
-
-    /// Kubeadm-like, with `more` lines.
-    fn write_corefile(&self, more: &str) {
-        let text = format!(
-            ".:{} {{\n    bind 127.0.0.1\n    errors\n    kubernetes cluster.local\n{more}}}\n",
-            self.port
-        );
-        fs::write(self.corefile(), text).unwrap();
-    }
-
-    fn start(&self) -> Program {
-        let log = self.folder.path().join("log");
-        let (corefile, manifests) = (self.corefile(), self.manifests());
-        let arguments: [&Path; 5] = [
-            Path::new("dns"),
-            Path::new("--conf"),
-            &corefile,
-            Path::new("--manifests"),
-            &manifests,
-        ];
-        Program::start(&peers::daymark(), arguments, &log).unwrap()
-    }
-
-    fn serve(&self) -> Program {
-        let mut program = self.start();
-        program.wait_until_listening(self.server()).unwrap();
-        program
-    }
-
-    fn server(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
-    }
-
-    fn answer(&self) -> Option<String> {
-        let query = dns::query(NAME, "A", None).unwrap();
-        let reply = dns::ask(self.server(), &query, Transport::Udp).ok()?;
-        reply.answers.first().map(dns::presentation)
-    }
-}
-
-/// Starts a server that must not start, and gives what it said.
-fn refusal(rig: &Rig) -> String {
-    let mut program = rig.start();
-    let status = program.wait_for_end().unwrap();
-    assert!(!status.success(), "it must not start");
-    program.output()
-}
+use rig::{NAME, Rig, refusal};
 
 #[test]
 fn a_port_in_use_is_named_with_the_remedy() {
@@ -105,6 +33,17 @@ fn a_port_in_use_is_named_with_the_remedy() {
     let _taken = UdpSocket::bind(rig.server()).unwrap();
     let said = refusal(&rig);
     assert!(said.contains(&rig.server().to_string()) && said.contains("--port"), "{said}");
+    assert_eq!(said.matches("in use").count(), 1, "said once: {said}");
+}
+
+#[test]
+fn a_port_in_use_for_a_page_is_named_with_the_plugins_that_have_pages() {
+    let rig = Rig::new();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    rig.write_corefile(&format!("    prometheus {address}\n"));
+    let said = refusal(&rig);
+    assert!(said.contains(&address.to_string()) && said.contains("`prometheus`"), "{said}");
     assert_eq!(said.matches("in use").count(), 1, "said once: {said}");
 }
 
@@ -119,25 +58,12 @@ fn every_mistake_of_a_corefile_is_shown_with_its_place() {
 }
 
 #[test]
-fn a_corefile_that_can_not_be_read_is_named() {
-    let rig = Rig::new();
-    fs::remove_file(rig.corefile()).unwrap();
-    let said = refusal(&rig);
-    assert!(said.contains(rig.corefile().to_str().unwrap()), "{said}");
-}
-
-#[test]
 fn a_broken_manifest_is_named_and_the_last_good_state_stays() {
     let rig = Rig::new();
     let mut program = rig.serve();
     assert!(rig.answer().unwrap().ends_with("10.96.0.7"));
     fs::write(rig.manifests().join("web.yaml"), "kind: Service\n  metadata: {\n").unwrap();
-    let said = |program: &Program| program.output().contains("web.yaml");
-    let output = rig.folder.path().join("log");
-    program
-        .wait_until("an error", || fs::read_to_string(&output).unwrap().contains("web.yaml"))
-        .unwrap();
-    assert!(said(&program));
+    program.wait_until_said("web.yaml").unwrap();
     assert!(rig.answer().unwrap().ends_with("10.96.0.7"), "the last good state stays");
     rig.write_service("10.96.0.9");
     let changed = || rig.answer().is_some_and(|answer| answer.ends_with("10.96.0.9"));
@@ -154,14 +80,15 @@ fn a_failed_reload_keeps_serving_and_says_why() {
     let mut program = rig.serve();
     rig.write_corefile(&format!("{pages}    nonsense\n"));
     program.signal("USR1").unwrap();
-    let failed = || page(metrics, "/metrics").contains("coredns_reload_failed_total 1");
+    let failed = || body(metrics, "/metrics").contains("coredns_reload_failed_total 1");
     program.wait_until("the failure is counted", failed).unwrap();
-    assert!(page(ready, "/ready").contains("nonsense"), "{}", page(ready, "/ready"));
-    assert!(program.output().contains("nonsense"));
+    let shown = || body(ready, "/ready").contains("nonsense");
+    program.wait_until("the failure is shown", shown).unwrap();
+    program.wait_until_said("nonsense").unwrap();
     assert!(rig.answer().is_some(), "the old configuration serves on");
     rig.write_corefile(&pages);
     program.signal("USR1").unwrap();
-    let mended = || !page(ready, "/ready").contains("nonsense");
+    let mended = || !body(ready, "/ready").contains("nonsense");
     program.wait_until("the next reload succeeds", mended).unwrap();
 }
 
@@ -191,11 +118,11 @@ fn no_query_is_lost_while_reloading() {
     assert_eq!(lost, 0, "of {} queries", asked.load(Ordering::Relaxed));
 }
 
-/// Asks one query after the other, each sent once; gives how many were not answered within 2 s.
+/// Asks one query after the other, each sent once; gives how many were not answered.
 fn ask_until(server: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> u64 {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(server).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE / 2)).unwrap();
     let query = dns::query(NAME, "A", None).unwrap().to_vec().unwrap();
     let (mut lost, mut reply) = (0, [0; 512]);
     while !stop.load(Ordering::Relaxed) {
@@ -222,12 +149,12 @@ fn sigterm_drains_for_as_long_as_lameduck_says() {
     let rig = Rig::new();
     let (ready, health) = (ports::free(), ports::free());
     rig.write_corefile(&format!(
-        "    ready 127.0.0.1:{ready}\n    health 127.0.0.1:{health} {{\n        lameduck 1s\n    }}\n"
+        "    ready 127.0.0.1:{ready}\n    health 127.0.0.1:{health} {{\n        lameduck 4s\n    }}\n"
     ));
     let mut program = rig.serve();
-    assert!(page(ready, "/ready").contains(" 200 "));
+    assert_eq!(body(ready, "/ready"), "OK");
     program.signal("TERM").unwrap();
-    let stopping = || page(ready, "/ready").contains("503") || page(ready, "/ready").is_empty();
+    let stopping = || body(ready, "/ready") != "OK";
     program.wait_until("not ready any more", stopping).unwrap();
     assert!(rig.answer().is_some(), "still answering");
     assert!(program.wait_for_end().unwrap().success());
@@ -239,33 +166,65 @@ fn malformed_packets_draw_no_more_than_a_header() {
     let _program = rig.serve();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(rig.server()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let question = dns::query(NAME, "A", None).unwrap().to_vec().unwrap();
-    let mut reply = [0; 2048];
-    for cut in 0..question.len() {
-        socket.send(&question[..cut]).unwrap();
-        match socket.recv(&mut reply) {
-            Ok(len) => assert_eq!((len, reply[3] & 0xf), (12, 1), "{cut} octets: a bare FORMERR"),
-            Err(_) => assert!(cut < 12, "{cut} octets have a header to answer"),
-        }
+    let reply_to = |message: &[u8]| {
+        let mut reply = [0; 2048];
+        socket.send(message).unwrap();
+        let len = socket.recv(&mut reply).unwrap();
+        (len, reply[3] & 0xf)
+    };
+    for cut in 12..question.len() {
+        assert_eq!(reply_to(&question[..cut]), (12, 1), "{cut} octets: a bare FORMERR");
     }
+    // What draws nothing: what has no header to answer, a response, and noise. The next reply is to
+    // the question after it.
     let mut response = question.clone();
     response[2] |= 0x80;
-    socket.send(&response).unwrap();
-    assert!(socket.recv(&mut reply).is_err(), "a response is never answered");
-    socket.send(&vec![0xff; 9000]).unwrap();
-    assert!(rig.answer().is_some(), "and the server lives");
+    let short = (0..12).map(|cut| &question[..cut]);
+    for silent in short.chain([&response[..], &[0xff; 9000]]) {
+        socket.send(silent).unwrap();
+        let (len, code) = reply_to(&question);
+        assert!(len > question.len() && code == 0, "a reply of {len} octets to {silent:02x?}");
+    }
 }
 
-/// What an HTTP page says, status line included; empty if there is none.
-fn page(port: u16, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut text = String::new();
-    if let Ok(mut stream) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        // A server that closes meanwhile has no page.
-        let _ =
-            stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut text));
+#[test]
+fn malformed_messages_over_tcp_draw_no_more_than_a_header_each() {
+    let rig = Rig::new();
+    let _program = rig.serve();
+    let question = dns::query(NAME, "A", None).unwrap().to_vec().unwrap();
+    let mut stream = TcpStream::connect(rig.server()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut send = |message: &[u8]| {
+        stream.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+        stream.write_all(message).unwrap();
+    };
+    // Nothing at all, what has no header to answer, a response, and noise; then cut questions.
+    let mut response = question.clone();
+    response[2] |= 0x80;
+    for silent in [&[] as &[u8], &question[..11], &response, &[0xff; 9000]] {
+        send(silent);
     }
-    text
+    (12..question.len()).for_each(|cut| send(&question[..cut]));
+    // The last one is well, and is answered on the same connection.
+    let last = dns::over_stream(stream.try_clone().unwrap(), &question).unwrap();
+    let mut replies = vec![last];
+    while replies.len() <= question.len() - 12 {
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut reply).unwrap();
+        replies.push(reply);
+    }
+    let (well, malformed): (Vec<_>, Vec<_>) =
+        replies.iter().partition(|reply| reply.len() > question.len());
+    assert_eq!(well.len(), 1, "one question is well");
+    for reply in malformed {
+        assert_eq!((reply.len(), reply[3] & 0xf), (12, 1), "a bare FORMERR");
+    }
+}
+
+fn body(port: u16, path: &str) -> String {
+    pages::body((Ipv4Addr::LOCALHOST, port).into(), path)
 }

@@ -5,15 +5,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
 };
 
 use daymark_tests::{
     control_plane::ControlPlane,
     dns::{self, EdnsOptions, Transport},
-    folder, peers, ports,
+    folder, pages, peers, ports,
     process::Program,
 };
 
@@ -142,12 +142,7 @@ fn ask_everything(server: SocketAddr) {
 }
 
 fn page(port: u16) -> String {
-    let mut text = String::new();
-    if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-        let request = b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
-        let _ = stream.write_all(request).and_then(|()| stream.read_to_string(&mut text));
-    }
-    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    pages::body((Ipv4Addr::LOCALHOST, port).into(), "/metrics")
 }
 
 /// Name, labels and value of a line of the exposition.

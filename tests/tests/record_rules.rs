@@ -10,79 +10,48 @@ use std::{
 
 use anyhow::Context;
 use daymark_tests::{
-    control_plane::ControlPlane,
     dns::{self, Transport},
-    folder, peers,
+    peers,
     process::{Program, retried},
     rules::{self, Case, Expected, Filling, ServerVariant, Table},
+    suite::Suite,
 };
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
-    // What runs for the trials, ended when they are over.
-    let mut running = Vec::new();
-    let outcome = prepare(&mut trials, &mut running);
-    if let Err(error) = outcome {
-        let what = format!("{error:#}");
-        trials.push(Trial::test("the table can be asked", move || Err(Failed::from(what))));
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(running);
-    conclusion.exit_code()
+    Suite::run("the table can be asked", prepare)
 }
 
-/// Whatever must live while trials run.
-type Keep = Box<dyn std::any::Any>;
-
-fn prepare(trials: &mut Vec<Trial>, running: &mut Vec<Keep>) -> anyhow::Result<()> {
+fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     let table = Table::read()?;
-    trials.push(Trial::test("every clause is covered", {
+    suite.trial("every clause is covered".to_owned(), {
         let cases = table.cases.clone();
         move || covered(&cases)
-    }));
-    trials.push(Trial::test("differences are explained, and only those", {
+    });
+    suite.trial("differences are explained, and only those".to_owned(), {
         let cases = table.cases.clone();
         move || explained(&cases)
-    }));
-    let scratch = tempfile::Builder::new().prefix("daymark-rules-").tempdir()?;
-    let manifests = scratch.path().join("manifests");
-    std::fs::create_dir(&manifests)?;
-    folder::write_to(&manifests)?;
-    let serving =
-        serve_daymark(scratch.path(), "folder", &table, &Filling::default(), Some(&manifests))?;
-    ask("daymark/folder", &table, serving, Side::Daymark, trials, running);
+    });
+    let (scratch, manifests) = (suite.scratch(), suite.manifests()?);
+    let serving = serve_daymark(&scratch, "folder", &table, &Filling::default(), Some(&manifests))?;
+    ask("daymark/folder", &table, serving, Side::Daymark, suite);
 
-    match ["etcd", "kube-apiserver", "coredns"]
-        .into_iter()
-        .try_for_each(|p| peers::program(p).map(drop))
-    {
-        Ok(()) => {
-            let plane = ControlPlane::start()?;
-            folder::load_into(&plane)?;
-            let filling = Filling {
-                kubernetes: format!("kubeconfig {}", plane.kubeconfig().display()),
-                api: Some([
-                    plane.url(),
-                    plane.pki("admin.crt").display().to_string(),
-                    plane.pki("admin.key").display().to_string(),
-                    plane.pki("ca.crt").display().to_string(),
-                ]),
-            };
-            let serving = serve_coredns(scratch.path(), &table, &filling)?;
-            ask("coredns", &table, serving, Side::CoreDns, trials, running);
-            let serving = serve_daymark(scratch.path(), "api", &table, &filling, None)?;
-            ask("daymark/api", &table, serving, Side::Daymark, trials, running);
-            running.push(Box::new(plane));
-        }
-        Err(reason) => {
-            let name = format!("the table with a kube-apiserver and CoreDNS: {reason}");
-            trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
-        }
-    }
-    running.push(Box::new(scratch));
-    Ok(())
+    suite.with_plane("the table with a kube-apiserver and CoreDNS", |suite, plane| {
+        let filling = Filling {
+            kubernetes: format!("kubeconfig {}", plane.kubeconfig().display()),
+            api: Some([
+                plane.url(),
+                plane.pki("admin.crt").display().to_string(),
+                plane.pki("admin.key").display().to_string(),
+                plane.pki("ca.crt").display().to_string(),
+            ]),
+        };
+        let serving = serve_coredns(&scratch, &table, &filling)?;
+        ask("coredns", &table, serving, Side::CoreDns, suite);
+        let serving = serve_daymark(&scratch, "api", &table, &filling, None)?;
+        ask("daymark/api", &table, serving, Side::Daymark, suite);
+        Ok(())
+    })
 }
 
 /// Whose expectations count.
@@ -94,14 +63,7 @@ enum Side {
 
 type Serving = (Program, HashMap<String, u16>);
 
-fn ask(
-    group: &str,
-    table: &Table,
-    (program, ports): Serving,
-    side: Side,
-    trials: &mut Vec<Trial>,
-    running: &mut Vec<Keep>,
-) {
+fn ask(group: &str, table: &Table, (program, ports): Serving, side: Side, suite: &mut Suite) {
     for case in &table.cases {
         let Some(port) = ports.get(&case.server) else { continue };
         let expected = match (&case.coredns, side) {
@@ -111,9 +73,9 @@ fn ask(
         };
         let (case, server) = (case.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, *port)));
         let name = format!("{group}: {}: {}", case.clause, case.name);
-        trials.push(Trial::test(name, move || answer(&case, server, &expected)));
+        suite.trial(name, move || answer(&case, server, &expected));
     }
-    running.push(Box::new(program));
+    suite.keep(program);
 }
 
 fn answer(case: &Case, server: SocketAddr, expected: &Expected) -> Result<(), Failed> {

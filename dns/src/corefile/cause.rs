@@ -251,6 +251,9 @@ impl Cause {
     /// The remedy that goes with every mistake of this kind.
     pub(crate) fn help(&self) -> Option<String> {
         let help = match self {
+            Self::Unreadable { .. } => {
+                "check that it is there, that it is a file, and that this user may read it"
+            }
             Self::Empty => "a block for everything is `. { … }`",
             Self::OpenQuote => "add the closing `\"`; within quotes, `\\\"` stands for a quote",
             Self::OpenBlock => "add a line with `}`",

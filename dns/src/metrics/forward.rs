@@ -1,9 +1,9 @@
 //! Families of `forward`: one set for each process, whatever is reloaded.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec};
 
 use super::{
-    Metrics, counter,
+    Metrics, counter, counters,
     counters::{TIME_BOUNDS, time_bound},
 };
 
@@ -69,8 +69,4 @@ impl ForwardMetrics {
         metrics.register(Box::new(self.hits.clone()));
         metrics.register(Box::new(self.misses.clone()));
     }
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    IntCounterVec::new(Opts::new(name, help), labels).expect("valid metric and label names")
 }

@@ -20,7 +20,8 @@ use std::{
 
 use parking_lot::Mutex;
 use prometheus::{
-    IntCounter, IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
+    IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector,
+    process_collector::ProcessCollector,
 };
 
 pub use counters::{Recorder, Series, SeriesId};
@@ -39,6 +40,10 @@ pub struct Metrics {
     pub forward: Arc<ForwardMetrics>,
     /// `daymark_loop_detected{zone, to}`: above 0 for an upstream that was found to lead back here.
     pub loop_detected: IntGaugeVec,
+    /// `daymark_http_shed_total`.
+    pub http_shed: IntCounter,
+    /// `daymark_log_lost_total{log}`, of `queries` (the plugin `log`) and of the `server` itself.
+    pub log_lost: IntCounterVec,
     reload_version: IntGaugeVec,
     /// The cluster tables in use.
     pub clusters: cluster::ClusterFamilies,
@@ -83,6 +88,15 @@ impl Metrics {
                 "Upstreams that lead back to this server and are not asked any more.",
                 &["zone", "to"],
             ),
+            http_shed: counter(
+                "daymark_http_shed_total",
+                "Connections to the HTTP pages turned away because a bound was hit.",
+            ),
+            log_lost: counters(
+                "daymark_log_lost_total",
+                "Log lines that were not written: the disk was full, or nobody took them in time.",
+                &["log"],
+            ),
             reload_version: gauges(
                 "coredns_reload_version_info",
                 "SHA-512 of the configuration that is served.",
@@ -101,6 +115,8 @@ impl Metrics {
         metrics.register(Box::new(metrics.clusters.clone()));
         metrics.register(Box::new(metrics.plugin_enabled.clone()));
         metrics.register(Box::new(metrics.reload_failed.clone()));
+        metrics.register(Box::new(metrics.http_shed.clone()));
+        metrics.register(Box::new(metrics.log_lost.clone()));
         metrics.register(Box::new(metrics.reload_version.clone()));
         metrics.register(Box::new(build));
         metrics.register(Box::new(ProcessCollector::for_self()));
@@ -158,6 +174,11 @@ impl Metrics {
 /// A counter without labels. Names and help texts are constants of this crate.
 pub(crate) fn counter(name: &str, help: &str) -> IntCounter {
     IntCounter::new(name, help).expect("a valid metric name")
+}
+
+/// Counters by label.
+pub(crate) fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect("valid metric and label names")
 }
 
 /// Gauges by label.

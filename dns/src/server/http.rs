@@ -1,6 +1,9 @@
 //! The small HTTP servers: `/health`, `/ready` and `/metrics`, kept open across reloads.
+//!
+//! A connection is for one request and for a short time: so a client that sends or takes nothing
+//! holds its place no longer than any other, and the bound on connections is one that frees itself.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -9,13 +12,29 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use parking_lot::Mutex;
-use prometheus::{Encoder, TextEncoder};
-use tokio::{net::TcpListener, runtime::Handle};
+use prometheus::{Encoder, IntCounter, TextEncoder};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::listening::ListenError;
+use super::{
+    admission::{Admission, Place},
+    listening::ListenError,
+};
 use crate::{metrics::Metrics, plugins::ready::Readiness};
+
+/// Connections to one address at once, shared fairly between clients.
+const CONNECTIONS: usize = 64;
+/// A connection is over after this time, whatever of its request or response is still to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Octets of the longest head of a request.
+const MAX_HEAD: usize = 16 << 10;
 
 /// What one address serves; several plugins may share it.
 #[derive(Clone, Default)]
@@ -58,12 +77,14 @@ impl HttpServers {
         Ok(OpenedHttp(opened))
     }
 
-    /// Serves `wanted`, and closes what nobody wants any more.
+    /// Serves `wanted`, and closes what nobody wants any more. `shed` counts connections that are
+    /// turned away.
     pub fn serve(
         &mut self,
         wanted: HashMap<SocketAddr, Pages>,
         opened: OpenedHttp,
         runtime: &Handle,
+        shed: &IntCounter,
     ) {
         self.open.retain(|address, (_, stop)| {
             let keep = wanted.contains_key(address);
@@ -80,7 +101,8 @@ impl HttpServers {
                     let Some(listener) = listeners.remove(&address) else { continue };
                     let pages = Arc::new(ArcSwap::from_pointee(pages));
                     let stop = CancellationToken::new();
-                    runtime.spawn(run(listener, Arc::clone(&pages), stop.clone()));
+                    let router = Router::new().fallback(answer).with_state(Arc::clone(&pages));
+                    runtime.spawn(run(listener, router, shed.clone(), stop.clone()));
                     self.open.insert(address, (pages, stop));
                 }
             }
@@ -93,11 +115,36 @@ impl HttpServers {
     }
 }
 
-async fn run(listener: TcpListener, pages: Arc<ArcSwap<Pages>>, stop: CancellationToken) {
-    let router = Router::new().fallback(answer).with_state(pages);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "serving HTTP");
+/// Accepts until told to stop; what is accepted by then is still answered.
+async fn run(listener: TcpListener, router: Router, shed: IntCounter, stop: CancellationToken) {
+    let connections = Admission::new(CONNECTIONS);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, client)) => match connections.admit(client.ip().to_canonical()) {
+                Some(place) => drop(tokio::spawn(serve(stream, router.clone(), place))),
+                None => shed.inc(),
+            },
+            Err(error) => {
+                // Out of descriptors, most likely: waiting lets others close theirs.
+                tracing::warn!(%error, "accepting an HTTP connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, _place: Place) {
+    let mut http = http1::Builder::new();
+    http.keep_alive(false).max_buf_size(MAX_HEAD);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match timeout(PATIENCE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "serving HTTP"),
+        Err(_) => tracing::debug!("an HTTP connection took too long"),
     }
 }
 

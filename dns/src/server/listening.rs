@@ -32,18 +32,22 @@ const BACKLOG: i32 = 1024;
 
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address} ({transport}): {error}{}", remedy(.error))]
+#[error("can't listen on {address} ({transport}): {error}{}", remedy(.transport, .error))]
 pub struct ListenError {
     /// Where.
     pub address: SocketAddr,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `http`.
     pub transport: &'static str,
     /// Why not.
     pub error: io::Error,
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+fn remedy(transport: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::AddrInUse if transport == "http" => {
+            "; another program has the port: stop it, or give `health`, `ready` or `prometheus` \
+             another address"
+        }
         io::ErrorKind::AddrInUse => {
             "; another program has the port: stop it, or choose another with `--port` or `bind`"
         }

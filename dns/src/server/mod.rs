@@ -53,10 +53,12 @@ use crate::{
     plugins::{ready::ServerState, reload},
 };
 
-/// Queries on the long way at once.
+/// Queries on the long way at once; each may hold a socket to an upstream.
 const LONG_ROOM: usize = 8192;
 /// TCP connections at once.
 const CONNECTIONS: usize = 4096;
+/// File descriptors that let both bounds be reached, with some for everything else.
+pub const DESCRIPTORS: usize = 2 * LONG_ROOM;
 
 /// Where the configuration comes from.
 pub enum Origin {
@@ -86,6 +88,9 @@ pub struct Options {
     /// A forwarding loop ends the process, as in CoreDNS: see [`Server::fatal`]. Without this it is
     /// cut and everything else goes on.
     pub loop_exit: bool,
+    /// Files and sockets that the process may have open. With fewer than [`DESCRIPTORS`] the bounds
+    /// on queries and connections are lower, so that one kind can't take what the others need.
+    pub descriptors: usize,
 }
 
 /// Why a server does not start, or a reload does not happen.
@@ -133,7 +138,7 @@ impl Server {
         let metrics = Arc::clone(&options.metrics);
         let long = LongWay {
             runtime: runtime.clone(),
-            admission: Admission::new(LONG_ROOM),
+            admission: Admission::new(LONG_ROOM.min(options.descriptors / 2)),
             recorder: metrics.queries().recorder(),
         };
         let (end, fatal) = watch::channel(None);
@@ -145,7 +150,7 @@ impl Server {
             state: Arc::new(ServerState::default()),
             default_port: options.default_port,
         };
-        let connections = Admission::new(CONNECTIONS);
+        let connections = Admission::new(CONNECTIONS.min(options.descriptors / 4));
         let server = Server {
             options,
             workshop,
@@ -244,10 +249,11 @@ impl Server {
         let opened_http = serving.http.open(&plan.pages).await?;
         let Plan { wanted, pages, lameduck, reload, watched, keep, once_served, .. } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
-        serving.http.serve(pages, opened_http, &self.workshop.runtime);
+        let Workshop { runtime, metrics, .. } = &self.workshop;
+        serving.http.serve(pages, opened_http, runtime, &metrics.http_shed);
         serving.lameduck = lameduck;
         serving.reload = reload;
-        self.workshop.metrics.clusters.show(watched);
+        metrics.clusters.show(watched);
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
         for start in once_served {
@@ -255,7 +261,7 @@ impl Server {
         }
         drop(serving);
         *self.digest.lock() = checked.digest.clone();
-        self.workshop.metrics.configured(&checked.digest, checked.has_reload());
+        metrics.configured(&checked.digest, checked.has_reload());
         Ok(())
     }
 }

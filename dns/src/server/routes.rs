@@ -9,7 +9,10 @@ use super::short::ShortPlan;
 use crate::{
     metrics::{Queries, SeriesId},
     plugin::{Answer, Chain, Failure, FailureReason, Next, Outcome, Query},
-    plugins::{errors::ErrorLog, log::QueryLog},
+    plugins::{
+        errors::{ErrorLog, stack},
+        log::QueryLog,
+    },
     wire::{
         name::{FoldedName, count_labels},
         rtype,
@@ -99,10 +102,10 @@ impl Block {
     pub async fn run(&self, query: &Query) -> Outcome {
         let chain = AssertUnwindSafe(Next::all(&self.chain).serve(query));
         chain.catch_unwind().await.unwrap_or_else(|panic| {
-            let what = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             self.panics.panicked();
-            tracing::error!(query = ?query, panic = what, "recovered from a panic while answering");
+            let (name, rtype) = (query.name(), query.rtype());
+            let panic = stack::told(&*panic, self.errors.as_deref());
+            tracing::error!("recovered from a panic while answering {name} {rtype}: {panic}");
             Err(Failure::new("server", FailureReason::Panicked))
         })
     }

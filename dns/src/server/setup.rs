@@ -2,24 +2,21 @@
 //!
 //! Everything is built anew beside what serves; nothing here touches a socket that is in use.
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+mod block;
+
+use std::{any::Any, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use daymark_cluster::{Needs, Reader};
 use tokio::runtime::Handle;
 
+use self::block::Parts;
 use super::{
-    cluster_source::{ClusterError, ClusterReady, ClusterSource, OpenCluster},
+    cluster_source::{ClusterError, ClusterSource, OpenCluster},
     http::Pages,
     listening::Wanted,
     places::{cores, listen_hosts, resolve, server_label},
-    routes::{Block, Routes, own_addresses},
-    short::{ClaimNames, ShortPlan},
+    routes::{Block, Routes},
+    short::ShortPlan,
 };
 use crate::{
     corefile::{
@@ -28,23 +25,15 @@ use crate::{
         values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
-    plugin::{Chain, Plugin},
+    plugin::Chain,
     plugins::{
         PluginConfig,
-        cache::{self, Cache},
-        errors::ErrorLog,
-        forward::{self, Forward},
         health::probe::Probe,
-        hosts::Hosts,
-        kubernetes::{self, Kubernetes, config::Api, programming::Programming},
-        loadbalance::Loadbalance,
-        log::QueryLog,
-        r#loop::{Fatal, Loop},
+        kubernetes::{self, config::Api},
+        r#loop::Fatal,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
-        whoami::Whoami,
     },
-    zone::Table,
 };
 
 /// Why a configuration can't be served.
@@ -141,24 +130,6 @@ enum Page {
     Metrics,
 }
 
-/// What the plugins of one server block came to.
-#[derive(Default)]
-struct Parts {
-    chain: Vec<Arc<dyn Plugin>>,
-    short: Option<ShortPlan>,
-    cache: Option<Cache>,
-    /// A plugin that the short way can't stand in for.
-    only_long: bool,
-    errors: Option<Arc<ErrorLog>>,
-    log: Option<Arc<QueryLog>>,
-    prometheus: bool,
-    /// First plugin behind `prometheus` that handles queries.
-    first_handler: &'static str,
-    sockets: Option<u16>,
-    looping: Option<Arc<Loop>>,
-    forwards: Vec<Arc<Forward>>,
-}
-
 impl<'a> Builder<'a> {
     fn new(checked: &Checked, workshop: &'a Workshop) -> Result<Self, SetupError> {
         let mut needs: Vec<(Api, Needs)> = Vec::new();
@@ -249,124 +220,6 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    async fn plugin(
-        &mut self,
-        plugin: &PluginConfig,
-        server: &ServerConfig,
-        hosts: &[IpAddr],
-        parts: &mut Parts,
-    ) -> Result<(), SetupError> {
-        // What stands before `prometheus` in a chain is no handler behind it.
-        if parts.prometheus && parts.first_handler.is_empty() && plugin.handles_queries() {
-            parts.first_handler = plugin.name();
-        }
-        match plugin {
-            // Values are collected when a plugin asks for one; none of the plugins here does.
-            PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
-            PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
-            PluginConfig::Reload(config) => self.plan.reload = Some(*config),
-            PluginConfig::Ready(config) => {
-                self.monitor = config.monitor;
-                self.pages.push((config.address.clone(), Page::Ready));
-            }
-            PluginConfig::Health(config) => {
-                self.plan.lameduck = self.plan.lameduck.max(config.lameduck);
-                self.pages.push((config.address.clone(), Page::Health));
-            }
-            PluginConfig::Prometheus(config) => {
-                parts.prometheus = true;
-                self.pages.push((config.address.clone(), Page::Metrics));
-            }
-            PluginConfig::Errors(config) => parts.errors = Some(Arc::new(ErrorLog::new(config))),
-            PluginConfig::Log(config) => {
-                let log = QueryLog::new(config.clone());
-                log.start_printing(std::io::stdout());
-                parts.log = Some(log);
-            }
-            PluginConfig::Loadbalance(config) => {
-                parts.chain.push(Arc::new(Loadbalance::start(config)));
-                parts.only_long |= !Loadbalance::is_plain(config);
-                parts.short_plan().rotate = true;
-            }
-            PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
-            PluginConfig::Hosts(config) => {
-                let hosts = Hosts::start(config, &self.workshop.metrics);
-                parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
-                parts.chain.push(hosts);
-            }
-            PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
-            PluginConfig::Loop(config) => {
-                let detected = self.workshop.metrics.loop_detected.clone();
-                let looping = Loop::new(config, detected, self.workshop.loop_exit.clone());
-                parts.looping = Some(Arc::clone(&looping));
-                parts.chain.push(looping);
-            }
-            PluginConfig::Forward(config) => {
-                let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
-                let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
-                let forward = self.forward(config, followed).await?;
-                parts.forwards.push(Arc::clone(&forward));
-                parts.chain.push(forward);
-            }
-            PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
-        }
-        Ok(())
-    }
-
-    async fn forward(
-        &self,
-        config: &forward::config::Config,
-        followed: bool,
-    ) -> Result<Arc<Forward>, SetupError> {
-        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
-        started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
-    }
-
-    fn cache(
-        &self,
-        config: &cache::config::Config,
-        server: &ServerConfig,
-        hosts: &[IpAddr],
-        parts: &mut Parts,
-    ) {
-        let port = server.served(self.workshop.default_port).next().map(|(_, _, port)| port);
-        let labels = cache::counts::Labels {
-            // CoreDNS has the server of each query; the cache is one for all of the block's.
-            server: hosts.first().zip(port).map_or_else(String::new, |(h, p)| server_label(*h, p)),
-            zones: config.zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(","),
-        };
-        let cache = Cache::new(config, &labels, &self.workshop.metrics);
-        parts.short_plan().cache = Some(Arc::new(cache.clone()));
-        parts.chain.push(Arc::new(cache.clone()));
-        parts.cache = Some(cache);
-    }
-
-    fn kubernetes(
-        &mut self,
-        config: &kubernetes::config::Config,
-        hosts: &[IpAddr],
-        parts: &mut Parts,
-    ) {
-        let Some((_, cluster)) = self.clusters.iter().find(|(api, _)| *api == config.api) else {
-            return;
-        };
-        let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
-        let reader = cluster.reader();
-        self.plan.keep.push(Box::new(reader.follow(follower)));
-        // Behind the table: what is observed can be answered.
-        let programming = Programming::new(&self.workshop.metrics);
-        self.plan.keep.push(Box::new(reader.follow(programming)));
-        self.plan.wait_for.push((reader.clone(), config.startup_timeout));
-        let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
-        self.plan.watched.push(Watched { zone, reader, table: table.clone() });
-        let fallthrough = kubernetes::fallthrough(config);
-        self.ready.push(Arc::new(ClusterReady(Arc::clone(cluster))));
-        parts.chain.push(Arc::new(Kubernetes::new(table.clone(), fallthrough.clone())));
-        let short = parts.short_plan();
-        short.table = Some(table);
-        short.fallthrough = fallthrough;
-    }
-
     fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
         for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
             let labels = [label, zone.as_str(), "", plugin.name()];
@@ -406,12 +259,6 @@ impl<'a> Builder<'a> {
             self.plan.keep.push(Box::new(cluster));
         }
         Ok(self.plan)
-    }
-}
-
-impl Parts {
-    fn short_plan(&mut self) -> &mut ShortPlan {
-        self.short.get_or_insert_default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! DNS over TCP (RFC 7766): pipelined, answered out of order, every wait and number bounded.
 
 use std::{
+    cell::RefCell,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,14 @@ const WRITE: Duration = Duration::from_secs(5);
 const PIPELINE: usize = 64;
 /// Octets of the longest reply.
 const MAX_REPLY: usize = u16::MAX as usize;
+/// Octets of replies that may wait for a client to take them, so that one which asks for large ones
+/// and takes none does not fill the memory.
+const OUTBOX: usize = MAX_REPLY;
+
+thread_local! {
+    /// Where replies are written before their size is known.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_REPLY]);
+}
 
 /// A listening TCP socket and what it answers from.
 pub struct Listener {
@@ -98,9 +107,15 @@ impl Listener {
 
     async fn serve(self: Arc<Self>, stream: TcpStream, client: SocketAddr, local: SocketAddr) {
         let (read, write) = stream.into_split();
-        let (replies, outbox) = mpsc::channel(PIPELINE);
-        let writer = self.long.runtime.spawn(write_replies(write, outbox));
-        self.read_queries(BufReader::new(read), client, local, replies).await;
+        let (send, replies) = mpsc::channel(PIPELINE);
+        let outbox = Outbox { send, room: Arc::new(Semaphore::new(OUTBOX)) };
+        let room = Arc::clone(&outbox.room);
+        let writer = self.long.runtime.spawn(async move {
+            write_replies(write, replies).await;
+            // Nobody waits for room any more.
+            room.close();
+        });
+        self.read_queries(BufReader::new(read), client, local, outbox).await;
         // Replies still in work go out; the writer ends when the last one is done.
         if let Err(error) = writer.await {
             tracing::debug!(%error, "writing TCP replies");
@@ -112,7 +127,7 @@ impl Listener {
         mut stream: BufReader<OwnedReadHalf>,
         client: SocketAddr,
         local: SocketAddr,
-        replies: mpsc::Sender<Vec<u8>>,
+        outbox: Outbox,
     ) {
         let pipeline = Arc::new(Semaphore::new(PIPELINE));
         loop {
@@ -128,7 +143,7 @@ impl Listener {
             let origin = Origin { client, local, transport: Transport::Tcp, received };
             let routes = self.routes.load_full();
             if let Some(reply) = self.answer_short(&routes, &request, &origin) {
-                if replies.send(reply).await.is_err() {
+                if !outbox.put(reply).await {
                     return;
                 }
                 continue;
@@ -137,13 +152,12 @@ impl Listener {
                 self.long.recorder.shed.add(1);
                 continue;
             };
-            let (replies, recorder) = (replies.clone(), Arc::clone(&self.long.recorder));
+            let (outbox, recorder) = (outbox.clone(), Arc::clone(&self.long.recorder));
             recorder.long.add(1);
             self.long.runtime.spawn(async move {
                 let answer = long::answer(&routes, &recorder, &request, origin, Purpose::Reply);
                 if let Some(reply) = answer.await {
-                    // A closed outbox means that the client is gone.
-                    drop(replies.send(reply).await);
+                    outbox.put(reply).await;
                 }
                 drop((permit, place));
             });
@@ -161,11 +175,13 @@ impl Listener {
         let Shape::Plain(plain) = query::read(request, &mut name) else { return None };
         let block = routes.find(&name, plain.qtype)?;
         let plan = block.short.as_ref().filter(|_| block.log.is_none())?;
-        let mut out = vec![0; MAX_REPLY];
         let rotation = origin.received.elapsed().subsec_nanos();
         let asked =
             Asked { message: request, plain: &plain, name: &name, limit: MAX_REPLY, rotation };
-        let Short::Answered(written) = plan.answer(&mut out, &asked) else { return None };
+        let (written, reply) = SCRATCH.with_borrow_mut(|out| match plan.answer(out, &asked) {
+            Short::Answered(written) => Some((written, out[..written.len].to_vec())),
+            _ => None,
+        })?;
         if let Some(series) = block.series {
             let seen = Observation {
                 transport: Transport::Tcp,
@@ -181,21 +197,44 @@ impl Listener {
             self.long.recorder.touch(series).observe(&seen, nanos);
         }
         self.long.recorder.short.add(1);
-        out.truncate(written.len);
-        Some(out)
+        Some(reply)
     }
 }
 
-async fn write_replies(mut stream: OwnedWriteHalf, mut outbox: mpsc::Receiver<Vec<u8>>) {
+/// Replies of one connection on their way to the client.
+#[derive(Clone)]
+struct Outbox {
+    send: mpsc::Sender<Waiting>,
+    /// What is free of [`OUTBOX`].
+    room: Arc<Semaphore>,
+}
+
+/// A reply, with the room that it takes until it is written.
+type Waiting = (Vec<u8>, OwnedSemaphorePermit);
+
+impl Outbox {
+    /// Waits for room and puts a reply there. Tells whether the client is still there.
+    async fn put(&self, reply: Vec<u8>) -> bool {
+        // Replies are at most MAX_REPLY octets, which there is room for.
+        let room = Arc::clone(&self.room).acquire_many_owned(reply.len() as u32).await;
+        match room {
+            Ok(room) => self.send.send((reply, room)).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+async fn write_replies(mut stream: OwnedWriteHalf, mut outbox: mpsc::Receiver<Waiting>) {
     let mut framed = Vec::new();
-    while let Some(reply) = outbox.recv().await {
+    while let Some((reply, mut room)) = outbox.recv().await {
         framed.clear();
         frame(&mut framed, &reply);
         // What is ready goes out in one segment.
         while framed.len() < MAX_REPLY
-            && let Ok(reply) = outbox.try_recv()
+            && let Ok((reply, more)) = outbox.try_recv()
         {
             frame(&mut framed, &reply);
+            room.merge(more);
         }
         if !matches!(timeout(WRITE, stream.write_all(&framed)).await, Ok(Ok(()))) {
             return;

@@ -3,6 +3,8 @@
 use std::{error::Error as StdError, io};
 
 use daymark_cluster::Kind;
+use k8s_openapi::jiff::Timestamp;
+use rustls::{AlertDescription, CertificateError, Error as Tls, pki_types::UnixTime};
 use thiserror::Error;
 
 use super::{page::NotAList, path::path};
@@ -11,7 +13,7 @@ use super::{page::NotAList, path::path};
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
     /// No connection.
-    #[error("{endpoint} cannot be reached: {cause}")]
+    #[error("{endpoint} {}: {cause}", trouble.effect())]
     Unreachable { endpoint: String, cause: String, trouble: Trouble },
     /// 401.
     #[error("{endpoint} does not accept our credentials (401): {message}")]
@@ -53,8 +55,12 @@ pub(crate) enum ApiError {
 pub(crate) enum Trouble {
     Refused,
     Name,
+    /// The server's certificate is not to be trusted, or not now.
     Certificate,
     Expired,
+    /// The server does not trust ours.
+    OwnCertificate,
+    OwnExpired,
     Tls,
     Slow,
     Other,
@@ -151,6 +157,15 @@ impl ApiError {
 }
 
 impl Trouble {
+    /// What the endpoint is or does, with this trouble.
+    fn effect(self) -> &'static str {
+        match self {
+            Trouble::Certificate | Trouble::Expired => "cannot be trusted",
+            Trouble::OwnCertificate | Trouble::OwnExpired => "does not accept us",
+            _ => "cannot be reached",
+        }
+    }
+
     fn remedy(self) -> &'static str {
         match self {
             Trouble::Refused => "check that the API server runs and that host and port are right",
@@ -162,7 +177,15 @@ impl Trouble {
                  this host"
             }
             Trouble::Expired => {
-                "renew the certificate (`kubeadm certs check-expiration`) and check the clock"
+                "renew the API server's certificate (`kubeadm certs renew apiserver`), and check the \
+                 clocks of both machines"
+            }
+            Trouble::OwnCertificate => {
+                "give a client certificate that is signed by the API server's client CA"
+            }
+            Trouble::OwnExpired => {
+                "renew the client certificate that the kubeconfig or `tls` names, and check the \
+                 clocks of both machines"
             }
             Trouble::Tls => "check the scheme, the CA file and the client certificate",
             Trouble::Slow => "check routes and firewalls between here and the API server",
@@ -173,7 +196,43 @@ impl Trouble {
 
 /// The innermost cause, which says most; outer ones only say that something failed.
 fn cause(error: &(dyn StdError + 'static)) -> String {
+    if let Some(tls) = chain(error).find_map(|error| error.downcast_ref::<Tls>()) {
+        return tls_words(tls);
+    }
     chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What rustls says, in words for people where it counts seconds: since 1970, and until now, so that
+/// each try would have another message and be told anew.
+fn tls_words(error: &Tls) -> String {
+    use CertificateError::{ExpiredContext, NotValidYetContext};
+    match error {
+        Tls::InvalidCertificate(ExpiredContext { not_after, .. }) => {
+            format!("its certificate expired at {}", date(*not_after))
+        }
+        Tls::InvalidCertificate(NotValidYetContext { not_before, .. }) => {
+            format!("its certificate is not valid before {}", date(*not_before))
+        }
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "its certificate is not signed by the CA that we were given".into()
+        }
+        Tls::AlertReceived(AlertDescription::CertificateExpired) => {
+            "it says that our client certificate has expired".into()
+        }
+        Tls::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a client certificate, and we have none".into()
+        }
+        Tls::AlertReceived(AlertDescription::UnknownCA) => {
+            "it does not know the CA of our client certificate".into()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = time.as_secs();
+    let stamp = i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
+    stamp.map_or_else(|| format!("second {seconds} since 1970"), |stamp| stamp.to_string())
 }
 
 fn chain<'a>(
@@ -190,21 +249,10 @@ fn chain<'a>(
 }
 
 fn trouble(error: &(dyn StdError + 'static)) -> Trouble {
-    use rustls::{AlertDescription, CertificateError, Error as Tls};
     let mut found = Trouble::Other;
     for error in chain(error) {
         if let Some(tls) = error.downcast_ref::<Tls>() {
-            return match tls {
-                Tls::InvalidCertificate(
-                    CertificateError::Expired
-                    | CertificateError::ExpiredContext { .. }
-                    | CertificateError::NotValidYet
-                    | CertificateError::NotValidYetContext { .. },
-                )
-                | Tls::AlertReceived(AlertDescription::CertificateExpired) => Trouble::Expired,
-                Tls::InvalidCertificate(_) => Trouble::Certificate,
-                _ => Trouble::Tls,
-            };
+            return tls_trouble(tls);
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             match io.kind() {
@@ -223,13 +271,32 @@ fn trouble(error: &(dyn StdError + 'static)) -> Trouble {
     found
 }
 
+fn tls_trouble(error: &Tls) -> Trouble {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    match error {
+        Tls::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
+        ) => Trouble::Expired,
+        Tls::InvalidCertificate(_) => Trouble::Certificate,
+        Tls::AlertReceived(AlertDescription::CertificateExpired) => Trouble::OwnExpired,
+        Tls::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        ) => Trouble::OwnCertificate,
+        _ => Trouble::Tls,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn the_cause_is_found_however_deep_it_lies() {
-        use rustls::{CertificateError, Error as Tls};
         let wrapped = |inner: Tls| io::Error::other(io::Error::other(inner));
         for (error, want) in [
             (wrapped(Tls::InvalidCertificate(CertificateError::Expired)), Trouble::Expired),
@@ -237,6 +304,11 @@ mod tests {
                 wrapped(Tls::InvalidCertificate(CertificateError::UnknownIssuer)),
                 Trouble::Certificate,
             ),
+            (
+                wrapped(Tls::AlertReceived(AlertDescription::CertificateExpired)),
+                Trouble::OwnExpired,
+            ),
+            (wrapped(Tls::AlertReceived(AlertDescription::UnknownCA)), Trouble::OwnCertificate),
             (wrapped(Tls::HandshakeNotComplete), Trouble::Tls),
             (io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused)), Trouble::Refused),
             (io::Error::from(io::ErrorKind::TimedOut), Trouble::Slow),
@@ -247,5 +319,20 @@ mod tests {
             let error = kube::Error::Service(Box::new(error));
             assert_eq!(trouble(&error), want, "{text}");
         }
+    }
+
+    #[test]
+    fn an_expired_certificate_has_the_same_date_at_each_try() {
+        let said = |now| {
+            let second = |s| UnixTime::since_unix_epoch(Duration::from_secs(s));
+            let inner =
+                CertificateError::ExpiredContext { time: second(now), not_after: second(86_400) };
+            let error = io::Error::other(Tls::InvalidCertificate(inner));
+            let error = kube::Error::Service(Box::new(error));
+            ApiError::of(error, "https://api:6443", Kind::Service).to_string()
+        };
+        let want = "https://api:6443 cannot be trusted: its certificate expired at \
+                    1970-01-02T00:00:00Z";
+        assert_eq!([said(100_000), said(100_001)], [want, want]);
     }
 }

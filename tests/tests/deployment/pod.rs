@@ -140,6 +140,9 @@ fn run(namespace: &Namespace, root: &Path, log: &Path) -> anyhow::Result<Program
     words.extend(["chroot".to_owned(), root.display().to_string()]);
     let setpriv = [
         "setpriv",
+        // Asked for anew: another user makes the kernel forget it.
+        "--pdeathsig",
+        "KILL",
         "--reuid",
         USER,
         "--regid",

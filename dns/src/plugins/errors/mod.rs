@@ -1,6 +1,7 @@
 //! Logs what fails while answering, or counts it where that is too much. See README.md.
 
 pub mod config;
+pub mod stack;
 
 use std::sync::{
     Arc,
@@ -14,6 +15,8 @@ use crate::plugin::{Failure, FailureReason, Query};
 /// The `errors` plugin of one server block.
 pub struct ErrorLog {
     consolidated: Vec<Arc<Counted>>,
+    /// Whether a panic is logged with its stack.
+    stacktrace: bool,
 }
 
 struct Counted {
@@ -22,12 +25,17 @@ struct Counted {
 }
 
 impl ErrorLog {
-    /// An error log by its settings. `stacktrace` needs nothing here: a panic's place is logged where
-    /// it is caught.
+    /// An error log by its settings.
     pub fn new(config: &Config) -> Self {
+        if config.stacktrace {
+            stack::keep();
+        }
         let counted =
             |rule: &Consolidate| Arc::new(Counted { rule: rule.clone(), seen: AtomicU64::new(0) });
-        ErrorLog { consolidated: config.consolidate.iter().map(counted).collect() }
+        ErrorLog {
+            consolidated: config.consolidate.iter().map(counted).collect(),
+            stacktrace: config.stacktrace,
+        }
     }
 
     /// Logs a failure, or counts it. Must run on the server's runtime. A refusal by policy is no

@@ -1,6 +1,6 @@
 //! Asks upstream servers. See README.md for what its directive may say.
 //!
-//! A query takes this way: [`plugin`] decides whether it is ours and has room for it ([`limit`]);
+//! A query takes this way: [`plugin`] decides whether it is ours and has room for it;
 //! [`policy`] orders the upstreams; [`attempts`] tries them against the clock; a [`remote`] asks one
 //! upstream over [`udp`] or a [`stream`] of its [`pool`]; [`message`] makes the query and judges
 //! what comes back. [`health`] knows which upstreams are down.
@@ -9,7 +9,6 @@ pub mod attempts;
 pub mod config;
 pub mod failure;
 pub mod health;
-pub mod limit;
 pub mod message;
 pub mod plugin;
 pub mod policy;

@@ -18,7 +18,6 @@ use super::{
     config::{Config, Policy, Protocol},
     failure::{LEADS_BACK, NO_REACHABLE_AUTHORITY},
     health::State,
-    limit::Limit,
     message::Outgoing,
     policy::{Order, Turns},
     remote::{Remote, Settings, Way},
@@ -30,6 +29,7 @@ use super::{
 use crate::{
     metrics::ForwardMetrics,
     plugin::{Answer, Failure, FailureReason, Next, Outcome, Plugin, Query, Transport},
+    server::admission::Admission,
 };
 
 /// Queries under way where `max_concurrent` sets no bound.
@@ -45,7 +45,7 @@ pub struct Forward {
     turns: Turns,
     protocol: Protocol,
     bounds: Bounds,
-    limit: Arc<Limit>,
+    limit: Arc<Admission>,
     rejected: Arc<str>,
     fail_fast: bool,
     /// Codes, and whether no data, go to the next plugin. It is another `forward`.
@@ -96,7 +96,7 @@ impl Forward {
             turns: Turns::new(config.policy),
             protocol: config.protocol,
             bounds: Bounds { attempts, hedge },
-            limit: Limit::new(most),
+            limit: Admission::open(most),
             rejected: format!("concurrent queries exceeded maximum {most}").into(),
             fail_fast: config.health.fail_fast,
             next: if followed { config.next.clone() } else { Vec::new() },
@@ -137,7 +137,7 @@ impl Forward {
     }
 
     async fn forward(&self, query: &Query, next: Next<'_>) -> Outcome {
-        let Some(_place) = self.limit.take(query.origin.client.ip()) else {
+        let Some(_place) = self.limit.admit(query.origin.client.ip()) else {
             self.metrics.rejects.inc();
             let reason = FailureReason::Overload(Arc::clone(&self.rejected));
             return Err(Failure::with_code("forward", ResponseCode::Refused, reason));

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use std::{
 use config::Config;
 use hickory_proto::op::Message;
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 
 use self::line::{Line, NAME_ROOM};
 use crate::{
@@ -37,14 +38,15 @@ const PERIOD: Duration = Duration::from_millis(20);
 pub struct QueryLog {
     config: Config,
     buffers: [Mutex<Vec<Line>>; BUFFERS],
-    lost: AtomicU64,
+    lost: IntCounter,
 }
 
 impl QueryLog {
-    /// A log by its settings. Nothing is printed until [`QueryLog::print`] is called.
-    pub fn new(config: Config) -> Arc<Self> {
+    /// A log by its settings. Nothing is printed until [`QueryLog::print`] is called. `lost` counts
+    /// lines that never are: printing was too slow, or failed.
+    pub fn new(config: Config, lost: IntCounter) -> Arc<Self> {
         let buffers = std::array::from_fn(|_| Mutex::new(Vec::new()));
-        Arc::new(QueryLog { config, buffers, lost: AtomicU64::new(0) })
+        Arc::new(QueryLog { config, buffers, lost })
     }
 
     /// Prints waiting records to `out` every 20 ms for as long as anybody else holds the log.
@@ -60,11 +62,6 @@ impl QueryLog {
         if let Err(error) = printing {
             tracing::error!(%error, "no thread for the query log: queries are not logged");
         }
-    }
-
-    /// Records lost because printing was too slow.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
     }
 
     /// Notes a query answered on the short way. Does not allocate once the buffer has grown, and
@@ -138,7 +135,7 @@ impl QueryLog {
         if buffer.len() < WAITING {
             buffer.push(line);
         } else {
-            self.lost.fetch_add(1, Relaxed);
+            self.lost.inc();
         }
     }
 
@@ -157,7 +154,8 @@ impl QueryLog {
             }
         }
         if !text.is_empty() && out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-            self.lost.fetch_add(1, Relaxed);
+            // Perhaps some of them got through.
+            self.lost.inc_by(text.lines().count() as u64);
         }
     }
 }

@@ -1,0 +1,175 @@
+//! The plugins of one server block: from their settings to what runs.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{Builder, Page, SetupError};
+use crate::{
+    corefile::{check::ServerConfig, domain::Domain},
+    metrics::cluster::Watched,
+    plugin::Plugin,
+    plugins::{
+        PluginConfig,
+        cache::{self, Cache},
+        errors::ErrorLog,
+        forward::{self, Forward},
+        hosts::Hosts,
+        kubernetes::{self, Kubernetes, programming::Programming},
+        loadbalance::Loadbalance,
+        log::QueryLog,
+        r#loop::Loop,
+        whoami::Whoami,
+    },
+    server::{
+        cluster_source::ClusterReady,
+        places::server_label,
+        routes::own_addresses,
+        short::{ClaimNames, ShortPlan},
+    },
+    zone::Table,
+};
+
+/// What the plugins of one server block came to.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) chain: Vec<Arc<dyn Plugin>>,
+    pub(super) short: Option<ShortPlan>,
+    pub(super) cache: Option<Cache>,
+    /// A plugin that the short way can't stand in for.
+    pub(super) only_long: bool,
+    pub(super) errors: Option<Arc<ErrorLog>>,
+    pub(super) log: Option<Arc<QueryLog>>,
+    pub(super) prometheus: bool,
+    /// First plugin behind `prometheus` that handles queries.
+    pub(super) first_handler: &'static str,
+    pub(super) sockets: Option<u16>,
+    pub(super) looping: Option<Arc<Loop>>,
+    pub(super) forwards: Vec<Arc<Forward>>,
+}
+
+impl Parts {
+    pub(super) fn short_plan(&mut self) -> &mut ShortPlan {
+        self.short.get_or_insert_default()
+    }
+}
+
+impl Builder<'_> {
+    /// Turns one directive's settings into what runs for them.
+    pub(super) async fn plugin(
+        &mut self,
+        plugin: &PluginConfig,
+        server: &ServerConfig,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) -> Result<(), SetupError> {
+        // What stands before `prometheus` in a chain is no handler behind it.
+        if parts.prometheus && parts.first_handler.is_empty() && plugin.handles_queries() {
+            parts.first_handler = plugin.name();
+        }
+        match plugin {
+            // Values are collected when a plugin asks for one; none of the plugins here does.
+            PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
+            PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
+            PluginConfig::Reload(config) => self.plan.reload = Some(*config),
+            PluginConfig::Ready(config) => {
+                self.monitor = config.monitor;
+                self.pages.push((config.address.clone(), Page::Ready));
+            }
+            PluginConfig::Health(config) => {
+                self.plan.lameduck = self.plan.lameduck.max(config.lameduck);
+                self.pages.push((config.address.clone(), Page::Health));
+            }
+            PluginConfig::Prometheus(config) => {
+                parts.prometheus = true;
+                self.pages.push((config.address.clone(), Page::Metrics));
+            }
+            PluginConfig::Errors(config) => parts.errors = Some(Arc::new(ErrorLog::new(config))),
+            PluginConfig::Log(config) => {
+                let lost = self.workshop.metrics.log_lost.with_label_values(&["queries"]);
+                let log = QueryLog::new(config.clone(), lost);
+                log.start_printing(std::io::stdout());
+                parts.log = Some(log);
+            }
+            PluginConfig::Loadbalance(config) => {
+                parts.chain.push(Arc::new(Loadbalance::start(config)));
+                parts.only_long |= !Loadbalance::is_plain(config);
+                parts.short_plan().rotate = true;
+            }
+            PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
+            PluginConfig::Hosts(config) => {
+                let hosts = Hosts::start(config, &self.workshop.metrics);
+                parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
+                parts.chain.push(hosts);
+            }
+            PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
+            PluginConfig::Loop(config) => {
+                let detected = self.workshop.metrics.loop_detected.clone();
+                let looping = Loop::new(config, detected, self.workshop.loop_exit.clone());
+                parts.looping = Some(Arc::clone(&looping));
+                parts.chain.push(looping);
+            }
+            PluginConfig::Forward(config) => {
+                let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
+                let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
+                let forward = self.forward(config, followed).await?;
+                parts.forwards.push(Arc::clone(&forward));
+                parts.chain.push(forward);
+            }
+            PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
+        }
+        Ok(())
+    }
+
+    async fn forward(
+        &self,
+        config: &forward::config::Config,
+        followed: bool,
+    ) -> Result<Arc<Forward>, SetupError> {
+        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
+        started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
+    }
+
+    fn cache(
+        &self,
+        config: &cache::config::Config,
+        server: &ServerConfig,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) {
+        let port = server.served(self.workshop.default_port).next().map(|(_, _, port)| port);
+        let labels = cache::counts::Labels {
+            // CoreDNS has the server of each query; the cache is one for all of the block's.
+            server: hosts.first().zip(port).map_or_else(String::new, |(h, p)| server_label(*h, p)),
+            zones: config.zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(","),
+        };
+        let cache = Cache::new(config, &labels, &self.workshop.metrics);
+        parts.short_plan().cache = Some(Arc::new(cache.clone()));
+        parts.chain.push(Arc::new(cache.clone()));
+        parts.cache = Some(cache);
+    }
+
+    fn kubernetes(
+        &mut self,
+        config: &kubernetes::config::Config,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) {
+        let Some((_, cluster)) = self.clusters.iter().find(|(api, _)| *api == config.api) else {
+            return;
+        };
+        let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
+        let reader = cluster.reader();
+        self.plan.keep.push(Box::new(reader.follow(follower)));
+        // Behind the table: what is observed can be answered.
+        let programming = Programming::new(&self.workshop.metrics);
+        self.plan.keep.push(Box::new(reader.follow(programming)));
+        self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
+        self.plan.watched.push(Watched { zone, reader, table: table.clone() });
+        let fallthrough = kubernetes::fallthrough(config);
+        self.ready.push(Arc::new(ClusterReady(Arc::clone(cluster))));
+        parts.chain.push(Arc::new(Kubernetes::new(table.clone(), fallthrough.clone())));
+        let short = parts.short_plan();
+        short.table = Some(table);
+        short.fallthrough = fallthrough;
+    }
+}
