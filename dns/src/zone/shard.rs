@@ -91,12 +91,16 @@ impl Shard {
 
     /// A shard of this one's entries without those of `changes`' keys, and with those of `changes`
     /// that have an encoding. `scratch` is reused between calls.
-    pub fn rebuilt(&self, changes: &[Change], scratch: &mut Vec<u8>) -> Shard {
+    pub fn rebuilt<'c>(
+        &self,
+        changes: impl ExactSizeIterator<Item = &'c Change> + Clone,
+        scratch: &mut Vec<u8>,
+    ) -> Shard {
         scratch.clear();
         let mut offsets = Vec::with_capacity(self.len + changes.len());
         for entry in self.spans() {
             let key = key_of(entry);
-            if !changes.iter().any(|(changed, _)| changed == key) {
+            if !changes.clone().any(|(changed, _)| changed == key) {
                 offsets.push((KeyHash::of(key), scratch.len() as u32));
                 scratch.extend(entry);
             }
@@ -186,8 +190,8 @@ impl Shards {
         let mut scratch = Vec::new();
         for run in touched.chunk_by(|(a, _), (b, _)| a == b) {
             let shard = run[0].0;
-            let changes: Vec<Change> = run.iter().map(|(_, change)| change.clone()).collect();
-            self.0[shard] = Arc::new(self.0[shard].rebuilt(&changes, &mut scratch));
+            let changes = run.iter().map(|(_, change)| change);
+            self.0[shard] = Arc::new(self.0[shard].rebuilt(changes, &mut scratch));
         }
         !touched.is_empty()
     }
@@ -234,10 +238,10 @@ mod tests {
         let mut scratch = Vec::new();
         let keys: Vec<Vec<u8>> = (0..40).map(|i| format!("\x03a{i:02}").into_bytes()).collect();
         let all: Vec<_> = keys.iter().map(|key| encoded(key, 1)).collect();
-        let shard = Shard::default().rebuilt(&all, &mut scratch);
+        let shard = Shard::default().rebuilt(all.iter(), &mut scratch);
         assert_eq!(shard.len(), 40);
         let gone = (keys[3].clone(), None);
-        let shard = shard.rebuilt(&[gone, encoded(&keys[5], 2)], &mut scratch);
+        let shard = shard.rebuilt([gone, encoded(&keys[5], 2)].iter(), &mut scratch);
         assert_eq!((shard.len(), shard.entries().count()), (39, 39));
         assert_eq!(mark(&shard, &keys[3]), None);
         assert_eq!(mark(&shard, &keys[5]), Some(2));
