@@ -176,4 +176,6 @@ pub enum Event {
     ListStart(Kind),
     /// The list is complete: objects not seen since its start are removed; the kind is synced.
     ListDone(Kind),
+    /// The list of this kind that began broke off: nothing goes, and what came counts.
+    ListFailed(Kind),
 }

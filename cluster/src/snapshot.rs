@@ -105,6 +105,9 @@ pub struct Snapshot {
     pub changed_at: SystemTime,
     /// Kinds listed completely at least once.
     pub synced: KindSet,
+    /// Kinds of which a complete list is coming in. While one is, and before all are synced, a
+    /// follower may put off what it would do again and again: it is told when no more comes.
+    pub listing: KindSet,
     /// Services, imports and slices by Service name.
     pub services: Shards<ObjectName, Arc<ServiceState>>,
     /// Namespaces by name.
@@ -121,6 +124,7 @@ impl Snapshot {
             revision: 0,
             changed_at: SystemTime::now(),
             synced: KindSet::default(),
+            listing: KindSet::default(),
             services: Shards::new(),
             namespaces: Arc::default(),
             pods: Shards::new(),
@@ -142,6 +146,8 @@ pub struct Delta {
     pub nodes: Vec<Name>,
     /// Whether [`Snapshot::synced`] grew.
     pub synced: bool,
+    /// Whether a first list broke off.
+    pub list_failed: bool,
 }
 
 impl Delta {
@@ -152,6 +158,18 @@ impl Delta {
             && self.pods.is_empty()
             && self.nodes.is_empty()
             && !self.synced
+            && !self.list_failed
+    }
+
+    /// This delta and the one that follows it, as one.
+    pub fn merge(&mut self, next: &Delta) {
+        self.services.extend_from_slice(&next.services);
+        self.namespaces.extend_from_slice(&next.namespaces);
+        self.pods.extend_from_slice(&next.pods);
+        self.nodes.extend_from_slice(&next.nodes);
+        self.synced |= next.synced;
+        self.list_failed |= next.list_failed;
+        self.tidy();
     }
 
     /// The delta from the empty snapshot to `snapshot`: what a new follower is told first.
@@ -162,6 +180,7 @@ impl Delta {
             pods: snapshot.pods.iter().map(|(key, _)| key.clone()).collect(),
             nodes: snapshot.nodes.keys().cloned().collect(),
             synced: true,
+            list_failed: false,
         }
     }
 

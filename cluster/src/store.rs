@@ -123,12 +123,17 @@ impl Writer {
                     self.listing.insert(kind, HashSet::default());
                 }
                 Event::ListDone(kind) => self.finish_list(&mut next, &mut delta, kind),
+                Event::ListFailed(kind) => {
+                    let began = self.listing.remove(&kind).is_some();
+                    delta.list_failed |= began && !next.synced.contains(kind);
+                }
             }
         }
         if delta.is_empty() {
             return;
         }
         delta.tidy();
+        next.listing = self.listing.keys().copied().collect();
         next.revision += 1;
         next.changed_at = SystemTime::now();
         let next = Arc::new(next);

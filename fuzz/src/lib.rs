@@ -60,5 +60,17 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
+/// A watch of the Kubernetes API in protobuf: read without a panic, and wherever it is cut, as much
+/// is read.
+pub fn watch(bytes: &[u8]) {
+    let kinds = Kind::ALL.into_iter().collect();
+    let needs = Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true };
+    let (start, end) = bytes.split_at(bytes.len() / 2);
+    for kind in Kind::ALL {
+        let whole = daymark_source::kubernetes::read_watch(kind, needs, &[bytes]);
+        assert_eq!(daymark_source::kubernetes::read_watch(kind, needs, &[start, end]), whole);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,11 @@ fn corefiles() {
 }
 
 #[test]
+fn watches() {
+    fuzz("watch", crate::watch, 6_000);
+}
+
+#[test]
 fn manifests() {
     fuzz("manifest", crate::manifest, 6_000);
 }

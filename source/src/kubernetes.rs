@@ -7,24 +7,35 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use daymark_cluster::{Needs, Reader, Writer};
+use daymark_cluster::{Kind, Needs, Reader, Writer};
 use tokio::task::JoinSet;
 
-use self::{api::Api, connect::Connection, follow::Follower, sink::Sink};
+use self::{
+    api::Api,
+    connect::Connection,
+    encoding::{Encoding, Message, Splitter},
+    follow::Follower,
+    sink::{Change, During, Sink},
+};
 use crate::status::Board;
 
 mod api;
 mod connect;
+mod encoding;
 mod error;
 mod follow;
+mod frames;
+mod json;
 mod limit;
 mod lines;
 mod observe;
 mod page;
 mod paging;
 mod path;
+mod protobuf;
 mod sink;
 mod stream;
+mod wire;
 
 pub use self::{
     connect::{ConnectError, SERVICE_ACCOUNT},
@@ -131,6 +142,30 @@ pub(crate) fn start(
         tasks.spawn(Follower::new(kind, api, sink, board, config.backoff, config.silence).run());
     }
     Ok((tasks, sink.reader()))
+}
+
+/// Reads a watch of `kind` in protobuf that comes in these parts, to its end or to what cannot be
+/// read, into the store of `needs`. Returns how many events it told of. Only fuzzing has a use for it.
+#[doc(hidden)]
+pub fn read_watch(kind: Kind, needs: Needs, parts: &[&[u8]]) -> usize {
+    let sink = Sink::new(needs, Writer::new(needs.kinds));
+    let (mut splitter, mut told, mut batch) = (Splitter::new(Encoding::Protobuf), 0, Vec::new());
+    for part in parts {
+        let split = splitter.feed(part, |message| {
+            let Message::Whole(message) = message else { return };
+            if let Ok(change) = sink.change(kind, Encoding::Protobuf, message, During::Watch) {
+                told += 1;
+                if let Change::Event { event, .. } = change {
+                    batch.extend(event);
+                }
+            }
+        });
+        if split.is_err() {
+            break;
+        }
+    }
+    sink.apply(&mut batch);
+    told
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a worker sleeps, and so what is added at most to a reply's latency.
-pub const PAUSE: Duration = Duration::from_micros(50);
+pub(super) const PAUSE: Duration = Duration::from_micros(50);
 /// Datagrams expected within a pause that make it worth its own cost.
 const WORTH_A_PAUSE: f64 = 4.0;
 /// Share that a batch has in the smoothed rate.
@@ -17,7 +17,7 @@ const SHARE: f64 = 1.0 / 16.0;
 /// What a worker knows of the rate that datagrams come at. Count and time are smoothed apart: the
 /// mean of their quotients would be that of the shortest times.
 #[derive(Default)]
-pub struct Pace {
+pub(super) struct Pace {
     last: Option<Instant>,
     /// Datagrams of a batch.
     count: f64,
@@ -28,7 +28,7 @@ pub struct Pace {
 impl Pace {
     /// Notes a batch of `count` datagrams received at `now`; tells whether to pause before the next.
     /// A batch that was `full` left more behind, which must not wait.
-    pub fn pauses(&mut self, count: usize, now: Instant, full: bool) -> bool {
+    pub(super) fn pauses(&mut self, count: usize, now: Instant, full: bool) -> bool {
         let Some(last) = self.last.replace(now) else { return false };
         self.count += SHARE * (count as f64 - self.count);
         self.gap += SHARE * (now.duration_since(last).as_secs_f64() - self.gap);

@@ -3,7 +3,7 @@
 //! Pure functions of a [`ServiceState`] and a [`View`]. The rules are those of the Kubernetes DNS
 //! specification 1.1.0 as CoreDNS answers them.
 
-use std::net::IpAddr;
+use std::{fmt::Write, net::IpAddr};
 
 use daymark_cluster::{Endpoint, EndpointSlice, ObjectName, Port, ServiceKind, ServiceState};
 
@@ -28,8 +28,9 @@ pub fn service(name: &ObjectName, state: &ServiceState, view: &View) -> Option<G
     let slices = shown(state.own_slices(&name.name), view);
     let mut draft = GroupDraft { key: group_key(name)?, ..GroupDraft::default() };
     let label = |endpoint: &Endpoint, _: &EndpointSlice| {
-        let mut label = Vec::new();
-        push_label(&mut label, endpoint_label(endpoint, view).as_bytes()).map(|()| label)
+        let text = endpoint_label(endpoint, view);
+        let mut label = Vec::with_capacity(text.len() + 1);
+        push_label(&mut label, text.as_bytes()).map(|()| label)
     };
     match &service.kind {
         ServiceKind::External(target) => {
@@ -120,7 +121,16 @@ pub fn endpoint_label(endpoint: &Endpoint, view: &View) -> String {
     if let Some(pod) = endpoint.pod.as_ref().filter(|_| view.endpoint_pod_names) {
         return pod.to_string();
     }
-    let mut label = endpoint.address.to_string().replace(['.', ':'], "-");
+    let mut label = match endpoint.address {
+        // Nearly all are of this kind, and replacing the dots would take longer than the rest.
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            let mut label = String::with_capacity("255-255-255-255".len());
+            let _infallible = write!(label, "{a}-{b}-{c}-{d}");
+            return label;
+        }
+        IpAddr::V6(address) => address.to_string().replace(['.', ':'], "-"),
+    };
     if label.ends_with('-') {
         label.push('0');
     }
@@ -243,7 +253,9 @@ fn endpoint_names(
         .collect();
     by_name.sort_by(|(a, _), (b, _)| a.cmp(b));
     for run in by_name.chunk_by(|(a, _), (b, _)| a == b) {
-        endpoint_set(draft, &run[0].0, run.iter().map(|(_, member)| *member), &label);
+        let name = &run[0].0;
+        let members = run.iter().map(|(_, member)| *member);
+        endpoint_set(draft, name, members, &|_: &Endpoint, _: &EndpointSlice| Some(name.clone()));
     }
 }
 
@@ -270,8 +282,15 @@ fn endpoint_set<'a>(
     fill_srv(node, candidates.into_iter());
 }
 
+/// Up to so many things, comparing each with each is cheaper than hashing them.
+const FEW: usize = 16;
+
 /// [`NodeDraft::add`] for many addresses, without comparing each with each.
 fn add_each(node: &mut NodeDraft, addresses: Vec<IpAddr>) {
+    if addresses.len() <= FEW {
+        addresses.into_iter().for_each(|address| node.add(address));
+        return;
+    }
     let mut seen = hashbrown::HashSet::with_capacity(addresses.len());
     for address in addresses.into_iter().take(MAX_RECORDS) {
         if seen.insert(address) {
@@ -288,13 +307,25 @@ fn add_each(node: &mut NodeDraft, addresses: Vec<IpAddr>) {
 fn fill_srv(node: &mut NodeDraft, candidates: impl Iterator<Item = Candidate>) {
     let candidates: Vec<Candidate> = candidates.collect();
     let weight = srv_weight(candidates.len());
+    let few = candidates.len() <= FEW;
+    let (first_srv, first_glue) = (node.srv.len(), node.glue.len());
     let (mut ports, mut glue) = (hashbrown::HashSet::new(), hashbrown::HashSet::new());
     for Candidate { target, address, port } in candidates.into_iter().take(MAX_RECORDS) {
         let Some(port) = port else { continue };
-        if ports.insert((target.clone(), port)) {
+        let same = |srv: &SrvDraft| srv.port == port && srv.target == target;
+        let new = match few {
+            true => !node.srv[first_srv..].iter().any(same),
+            false => ports.insert((target.clone(), port)),
+        };
+        if new {
             node.srv.push(SrvDraft { weight, port, target: target.clone() });
         }
-        if glue.insert((target.clone(), address)) {
+        let same = |held: &(Vec<u8>, IpAddr)| held.1 == address && held.0 == target;
+        let new = match few {
+            true => !node.glue[first_glue..].iter().any(same),
+            false => glue.insert((target.clone(), address)),
+        };
+        if new {
             node.glue.push((target, address));
         }
     }

@@ -9,6 +9,7 @@
 
 pub mod compile;
 pub mod directory;
+mod edits;
 pub mod group;
 pub mod lookup;
 pub mod reverse;

@@ -91,12 +91,16 @@ impl Shard {
 
     /// A shard of this one's entries without those of `changes`' keys, and with those of `changes`
     /// that have an encoding. `scratch` is reused between calls.
-    pub fn rebuilt(&self, changes: &[Change], scratch: &mut Vec<u8>) -> Shard {
+    pub fn rebuilt<'c>(
+        &self,
+        changes: impl ExactSizeIterator<Item = &'c Change> + Clone,
+        scratch: &mut Vec<u8>,
+    ) -> Shard {
         scratch.clear();
         let mut offsets = Vec::with_capacity(self.len + changes.len());
         for entry in self.spans() {
             let key = key_of(entry);
-            if !changes.iter().any(|(changed, _)| changed == key) {
+            if !changes.clone().any(|(changed, _)| changed == key) {
                 offsets.push((KeyHash::of(key), scratch.len() as u32));
                 scratch.extend(entry);
             }
@@ -172,24 +176,35 @@ impl Shards {
         self.0.iter().map(|shard| shard.heap()).sum()
     }
 
-    /// Makes `changes`, rebuilding the shards they touch; tells whether anything differs now.
-    pub fn apply(&mut self, changes: Vec<Change>) -> bool {
-        let mut touched: Vec<(usize, Change)> = changes
-            .into_iter()
-            .filter_map(|change| {
-                let hash = KeyHash::of(&change.0);
-                let same = self.0[hash.shard()].holds(hash, &change.0, change.1.as_deref());
-                (!same).then_some((hash.shard(), change))
-            })
-            .collect();
-        touched.sort_unstable_by_key(|(shard, _)| *shard);
-        let mut scratch = Vec::new();
-        for run in touched.chunk_by(|(a, _), (b, _)| a == b) {
-            let shard = run[0].0;
-            let changes: Vec<Change> = run.iter().map(|(_, change)| change.clone()).collect();
-            self.0[shard] = Arc::new(self.0[shard].rebuilt(&changes, &mut scratch));
+    /// Makes the change of each item, rebuilding the shards they touch; tells whether anything
+    /// differs now. An item says by its key's hash to which shard it belongs (`None`: to none), and
+    /// its change is made when that shard's turn comes: what is drafted of many items at a time
+    /// would leave holes in the heap. No two items may have the same key.
+    pub fn apply<T>(
+        &mut self,
+        items: &[T],
+        hash: impl Fn(&T) -> Option<KeyHash>,
+        change: impl Fn(&T, &Self) -> Option<Change>,
+    ) -> bool {
+        let placed = |(index, item)| Some((hash(item)?.shard(), index));
+        let mut order: Vec<(usize, usize)> = items.iter().enumerate().filter_map(placed).collect();
+        order.sort_unstable();
+        let (mut changes, mut scratch, mut differs) = (Vec::new(), Vec::new(), false);
+        for run in order.chunk_by(|(a, _), (b, _)| a == b) {
+            let shard = &self.0[run[0].0];
+            let made = run.iter().filter_map(|(_, index)| change(&items[*index], self));
+            changes.clear();
+            changes.extend(
+                made.filter(|(key, encoded)| {
+                    !shard.holds(KeyHash::of(key), key, encoded.as_deref())
+                }),
+            );
+            if !changes.is_empty() {
+                self.0[run[0].0] = Arc::new(shard.rebuilt(changes.iter(), &mut scratch));
+                differs = true;
+            }
         }
-        !touched.is_empty()
+        differs
     }
 }
 
@@ -234,10 +249,10 @@ mod tests {
         let mut scratch = Vec::new();
         let keys: Vec<Vec<u8>> = (0..40).map(|i| format!("\x03a{i:02}").into_bytes()).collect();
         let all: Vec<_> = keys.iter().map(|key| encoded(key, 1)).collect();
-        let shard = Shard::default().rebuilt(&all, &mut scratch);
+        let shard = Shard::default().rebuilt(all.iter(), &mut scratch);
         assert_eq!(shard.len(), 40);
         let gone = (keys[3].clone(), None);
-        let shard = shard.rebuilt(&[gone, encoded(&keys[5], 2)], &mut scratch);
+        let shard = shard.rebuilt([gone, encoded(&keys[5], 2)].iter(), &mut scratch);
         assert_eq!((shard.len(), shard.entries().count()), (39, 39));
         assert_eq!(mark(&shard, &keys[3]), None);
         assert_eq!(mark(&shard, &keys[5]), Some(2));

@@ -1,7 +1,6 @@
 //! Follows the cluster and publishes directories: the compiler between snapshots and answers.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -15,9 +14,10 @@ use daymark_cluster::{
 use super::{
     compile,
     directory::Directory,
+    edits::Edits,
     group::GroupDraft,
-    reverse::{self, Reverse, ReverseDraft},
-    shard::{Change, Shards},
+    reverse::{self, Reverse},
+    shard::{KeyHash, Shards},
     view::{PodMode, View},
 };
 
@@ -37,7 +37,7 @@ impl Table {
             view: Arc::new(view),
             current: Arc::new(ArcSwap::from_pointee(Directory::default())),
         };
-        let compiler = Compiler { table: table.clone(), wanted };
+        let compiler = Compiler { table: table.clone(), wanted, put_off: None };
         (table, Box::new(compiler))
     }
 
@@ -47,36 +47,53 @@ impl Table {
     }
 }
 
-/// Services compiled at a time. What is drafted of them lives only until their shards are built: at
-/// the start, when all Services are new, this bounds what the process grows to, and little of that
-/// would ever be given back.
-const AT_ONCE: usize = 1024;
-
 struct Compiler {
     table: Table,
     wanted: KindSet,
+    /// What was put off, and the snapshot that it changes.
+    put_off: Option<(Snapshot, Delta)>,
 }
 
 impl Follow for Compiler {
+    /// While the first lists come in, in thousands of objects at a time, each Service would be
+    /// compiled for itself and for its slices and each shard rebuilt for every batch, for a table
+    /// that is not complete before the last of them. So it waits until no more is coming.
     fn follow(&mut self, previous: &Snapshot, next: &Snapshot, delta: &Delta) {
+        let complete = next.synced.covers(self.wanted);
+        let coming = self.wanted.iter().any(|kind| next.listing.contains(kind));
+        if !complete && coming {
+            let (_, sum) = self.put_off.get_or_insert_with(|| (previous.clone(), Delta::default()));
+            sum.merge(delta);
+            return;
+        }
+        match self.put_off.take() {
+            Some((previous, mut sum)) => {
+                sum.merge(delta);
+                self.compile(&previous, next, &sum);
+            }
+            None => self.compile(previous, next, delta),
+        }
+    }
+}
+
+impl Compiler {
+    fn compile(&self, previous: &Snapshot, next: &Snapshot, delta: &Delta) {
         let mut directory = Directory::clone(&self.table.load());
         let change = SnapshotChange { view: &self.table.view, previous, next };
-        for touched in change.services(delta).chunks(AT_ONCE) {
-            if directory.services.apply(change.groups(touched, compile::service)) {
-                directory.serial = unix_time(next.changed_at);
-            }
-            if self.table.view.multicluster()
-                && directory.imports.apply(change.groups(touched, compile::import))
-            {
-                directory.import_serial = unix_time(next.changed_at);
-            }
-            if directory.reverse.apply(change.reverse(touched, &directory.reverse)) {
-                directory.serial = unix_time(next.changed_at);
-            }
+        let touched = change.services(delta);
+        if change.groups(&touched, compile::service, &mut directory.services) {
+            directory.serial = unix_time(next.changed_at);
+        }
+        if self.table.view.multicluster()
+            && change.groups(&touched, compile::import, &mut directory.imports)
+        {
+            directory.import_serial = unix_time(next.changed_at);
+        }
+        if change.reverse(&touched).apply(&mut directory.reverse) {
+            directory.serial = unix_time(next.changed_at);
         }
         if self.table.view.pods == PodMode::Verified {
-            let changes = change.pods(delta, &directory.pods);
-            directory.pods.apply(changes);
+            change.pods(delta).apply(&mut directory.pods);
         }
         if !delta.namespaces.is_empty() {
             directory.namespaces = Arc::new(change.namespaces());
@@ -119,18 +136,19 @@ impl SnapshotChange<'_> {
         touched
     }
 
-    fn groups(&self, touched: &[ObjectName], rule: Rule) -> Vec<Change> {
-        let encode = |name: &ObjectName| {
-            let key = compile::group_key(name)?;
-            let state = self.next.services.get(name).filter(|_| self.shows(&name.namespace));
-            let encoded = state.and_then(|state| rule(name, state, self.view)).map(|draft| {
-                let mut octets = Vec::new();
-                draft.encode(&mut octets);
-                octets
-            });
-            Some((key, encoded))
+    fn groups(&self, touched: &[ObjectName], rule: Rule, table: &mut Shards) -> bool {
+        let key = |name: &ObjectName| compile::group_key(name);
+        let encoded = |name: &ObjectName| {
+            let state = self.next.services.get(name).filter(|_| self.shows(&name.namespace))?;
+            let mut octets = Vec::new();
+            rule(name, state, self.view)?.encode(&mut octets);
+            Some(octets)
         };
-        touched.iter().filter_map(encode).collect()
+        table.apply(
+            touched,
+            |name| key(name).map(|key| KeyHash::of(&key)),
+            |name, _| Some((key(name)?, encoded(name))),
+        )
     }
 
     /// Whether a namespace's Services are shown. Unless labels decide, a Service vouches for its
@@ -152,28 +170,28 @@ impl SnapshotChange<'_> {
             .collect()
     }
 
-    fn reverse(&self, touched: &[ObjectName], table: &Shards) -> Vec<Change> {
-        let mut drafts = Drafts::new(table);
+    fn reverse(&self, touched: &[ObjectName]) -> Edits {
+        let mut edits = Edits::default();
         for name in touched {
             let of = |snapshot: &Snapshot| {
                 let state = snapshot.services.get(name);
                 state.map(|state| compile::addresses(name, state, self.view)).unwrap_or_default()
             };
             let (before, after) = (of(self.previous), of(self.next));
-            for item in before.iter().filter(|item| after.binary_search(item).is_err()) {
-                drafts.remove(item.0, item.1, &item.2);
-            }
-            for (address, rank, target) in
-                after.into_iter().filter(|i| before.binary_search(i).is_err())
+            for (address, rank, target) in before.iter().filter(|i| after.binary_search(i).is_err())
             {
-                drafts.add(address, rank, target);
+                edits.remove(*address, *rank, target);
+            }
+            for (address, rank, target) in after.iter().filter(|i| before.binary_search(i).is_err())
+            {
+                edits.add(*address, *rank, target);
             }
         }
-        drafts.finish()
+        edits
     }
 
-    fn pods(&self, delta: &Delta, table: &Shards) -> Vec<Change> {
-        let mut drafts = Drafts::new(table);
+    fn pods(&self, delta: &Delta) -> Edits {
+        let mut edits = Edits::default();
         let shown = |snapshot: &Snapshot, name: &ObjectName| -> Option<Arc<Pod>> {
             let pod = snapshot.pods.get(name)?;
             self.view.selects(&pod.labels).then(|| Arc::clone(pod))
@@ -182,13 +200,13 @@ impl SnapshotChange<'_> {
             let namespace = name.namespace.to_ascii_lowercase().into_bytes();
             let (before, after) = (shown(self.previous, name), shown(self.next, name));
             for address in before.iter().flat_map(|pod| &pod.addresses) {
-                drafts.remove(*address, 0, &namespace);
+                edits.remove(*address, 0, &namespace);
             }
             for address in after.iter().flat_map(|pod| &pod.addresses) {
-                drafts.add(*address, 0, namespace.clone());
+                edits.add(*address, 0, &namespace);
             }
         }
-        drafts.finish()
+        edits
     }
 
     /// NS records: the Services whose endpoints include one of the server's own addresses, by their
@@ -234,47 +252,6 @@ impl SnapshotChange<'_> {
             }
             Some(ServiceKind::External(_)) | None => {}
         }
-    }
-}
-
-/// Entries being edited, by address.
-struct Drafts<'a> {
-    table: &'a Shards,
-    drafts: HashMap<Vec<u8>, ReverseDraft>,
-}
-
-impl<'a> Drafts<'a> {
-    fn new(table: &'a Shards) -> Self {
-        Drafts { table, drafts: HashMap::new() }
-    }
-
-    fn draft(&mut self, address: IpAddr) -> &mut ReverseDraft {
-        let key = reverse::key(address);
-        let held = self.table.get(key.as_slice());
-        self.drafts
-            .entry(key.as_slice().to_vec())
-            .or_insert_with(|| held.map(|entry| Reverse::at(entry).draft()).unwrap_or_default())
-    }
-
-    fn add(&mut self, address: IpAddr, rank: u8, name: Vec<u8>) {
-        self.draft(address).items.push((rank, name));
-    }
-
-    fn remove(&mut self, address: IpAddr, rank: u8, name: &[u8]) {
-        let items = &mut self.draft(address).items;
-        if let Some(at) = items.iter().position(|(r, n)| *r == rank && n == name) {
-            items.swap_remove(at);
-        }
-    }
-
-    fn finish(self) -> Vec<Change> {
-        self.drafts
-            .into_iter()
-            .map(|(key, mut draft)| {
-                let encoded = draft.encode(&key);
-                (key, encoded)
-            })
-            .collect()
     }
 }
 

@@ -9,7 +9,7 @@
 //!                                                       the last version seen
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use daymark_cluster::{Event, Kind};
 use tokio::time::Instant;
@@ -17,12 +17,13 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Backoff,
-    api::{Api, Ask, Body},
+    api::{Answer, Api, Ask},
+    encoding::Status,
     error::ApiError,
     observe::Restart,
     paging::Paging,
     path::{Path, path},
-    sink::{Sink, Status},
+    sink::Sink,
     stream::{Phase, Stream},
 };
 use crate::status::Board;
@@ -107,8 +108,8 @@ impl Follower {
             "{list}?watch=1&allowWatchBookmarks=true&resourceVersion={}{filter}",
             self.held
         );
-        let body = self.ask(Ask::Watch, &uri).await?;
-        self.stream(body, Phase::Live).await
+        let answer = self.ask(Ask::Watch, &uri).await?;
+        self.stream(answer, Phase::Live).await
     }
 
     /// Lists by a watch that begins with everything (KEP-3157), then follows on the same stream.
@@ -119,7 +120,7 @@ impl Follower {
              &resourceVersionMatch=NotOlderThan{}{filter}",
             self.floor()
         );
-        let body = match self.ask(Ask::Watch, &uri).await {
+        let answer = match self.ask(Ask::Watch, &uri).await {
             Err(ApiError::Rejected { message, .. }) => {
                 if self.api.stop_streaming_lists() {
                     info!(
@@ -132,12 +133,12 @@ impl Follower {
             }
             outcome => outcome?,
         };
-        self.stream(body, Phase::Initial).await
+        self.stream(answer, Phase::Initial).await
     }
 
-    async fn stream(&mut self, body: Body, phase: Phase) -> Result<(), ApiError> {
+    async fn stream(&mut self, answer: Answer, phase: Phase) -> Result<(), ApiError> {
         let began = Instant::now();
-        let outcome = Stream::new(self, phase).follow(body).await;
+        let outcome = Stream::new(self, phase).follow(answer).await;
         if self.listed {
             let why = match &outcome {
                 Ok(()) => Restart::Ended,
@@ -163,7 +164,7 @@ impl Follower {
         }
     }
 
-    pub(super) async fn ask(&self, ask: Ask, uri: &str) -> Result<Body, ApiError> {
+    pub(super) async fn ask(&self, ask: Ask, uri: &str) -> Result<Answer, ApiError> {
         let outcome = self.api.get(self.kind, ask, uri).await;
         let answered = !matches!(
             outcome,
@@ -251,6 +252,7 @@ impl Follower {
 
     /// Says what is new about an error, and waits before the next try.
     async fn recover(&mut self, error: ApiError) {
+        self.sink.apply(&mut vec![Event::ListFailed(self.kind)]);
         match &error {
             ApiError::Expired => self.listed = false,
             ApiError::Unknown { .. } if self.held == 0 && self.kind == Kind::ServiceImport => {
@@ -321,7 +323,7 @@ impl Follower {
     }
 
     /// The error for what cannot be decoded.
-    pub(super) fn garbled(&self, error: &serde_json::Error) -> ApiError {
+    pub(super) fn garbled(&self, error: &impl Display) -> ApiError {
         let cause = format!("{error} ({})", self.kind.plural());
         ApiError::Garbled { endpoint: self.endpoint(), cause }
     }

@@ -1,36 +1,28 @@
-//! Splits the bytes of a watch into its lines: one event a line.
+//! Splits the bytes of a JSON watch into its lines: one event a line.
 
-/// Longest line taken, in bytes. An object in etcd has at most 1.5 MiB.
-pub(crate) const MAX_LINE: usize = 4 << 20;
+use super::encoding::{MAX_MESSAGE, Message};
+
 /// What a buffer keeps when it is empty.
 const KEEP: usize = 64 << 10;
 
-/// A line of a stream.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Line<'a> {
-    /// Without its newline; never blank.
-    Whole(&'a [u8]),
-    /// Longer than [`MAX_LINE`]: passed over.
-    TooLong,
-}
-
 /// Holds what is not yet a line.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     partial: Vec<u8>,
     skipping: bool,
 }
 
 impl Lines {
-    /// Takes the next bytes and hands over each line that they complete.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
+    /// Takes the next bytes and hands over each line that they complete, without its
+    /// newline; blank ones never.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Message<'_>)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
-            if self.skipping || self.partial.len() + line.len() > MAX_LINE {
+            if self.skipping || self.partial.len() + line.len() > MAX_MESSAGE {
                 self.skipping = false;
                 self.empty();
-                each(Line::TooLong);
+                each(Message::TooLong);
             } else if self.partial.is_empty() {
                 whole(line, &mut each);
             } else {
@@ -39,7 +31,7 @@ impl Lines {
                 self.empty();
             }
         }
-        if self.skipping || self.partial.len() + bytes.len() > MAX_LINE {
+        if self.skipping || self.partial.len() + bytes.len() > MAX_MESSAGE {
             self.skipping = true;
             self.empty();
         } else {
@@ -53,9 +45,9 @@ impl Lines {
     }
 }
 
-fn whole(line: &[u8], each: &mut impl FnMut(Line<'_>)) {
+fn whole(line: &[u8], each: &mut impl FnMut(Message<'_>)) {
     if !line.trim_ascii().is_empty() {
-        each(Line::Whole(line));
+        each(Message::Whole(line));
     }
 }
 
@@ -69,8 +61,8 @@ mod tests {
         let (mut lines, mut all) = (Lines::default(), Vec::new());
         for chunk in chunks {
             lines.feed(chunk, |line| match line {
-                Line::Whole(line) => all.push(String::from_utf8_lossy(line).into_owned()),
-                Line::TooLong => all.push("TOO LONG".into()),
+                Message::Whole(line) => all.push(String::from_utf8_lossy(line).into_owned()),
+                Message::TooLong => all.push("TOO LONG".into()),
             });
         }
         all
@@ -84,11 +76,11 @@ mod tests {
 
     #[test]
     fn a_line_too_long_is_passed_over_alone_and_holds_no_memory() {
-        let long = vec![b'x'; MAX_LINE / 2 + 1];
+        let long = vec![b'x'; MAX_MESSAGE / 2 + 1];
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
         for chunk in [b"a\n".as_slice(), &long, &long, &long, b"\nb\n"] {
-            lines.feed(chunk, |line| seen.push(matches!(line, Line::TooLong)));
-            assert!(lines.partial.capacity() <= MAX_LINE * 2);
+            lines.feed(chunk, |line| seen.push(matches!(line, Message::TooLong)));
+            assert!(lines.partial.capacity() <= MAX_MESSAGE * 2);
         }
         assert_eq!(seen, [false, true, false]);
         assert!(lines.partial.capacity() <= KEEP);

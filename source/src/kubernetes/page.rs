@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::lines::MAX_LINE;
+use super::encoding::MAX_MESSAGE;
 
 /// `metav1.ListMeta`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -21,7 +21,7 @@ pub(crate) enum Piece<'a> {
     Item(&'a [u8]),
     /// `metadata`; the API writes it before `items`.
     Metadata(ListMeta),
-    /// An element longer than [`MAX_LINE`]: passed over.
+    /// An element longer than [`MAX_MESSAGE`]: passed over.
     TooLong,
 }
 
@@ -158,7 +158,7 @@ impl Page {
             _ => return Err(self.refuse("no value").into()),
         };
         self.value.clear();
-        self.value.shrink_to(MAX_LINE / 64);
+        self.value.shrink_to(MAX_MESSAGE / 64);
         self.too_long = false;
         self.keep(role, byte);
         self.at = At::Inside(role, inside);
@@ -224,7 +224,7 @@ impl Page {
         if role == Role::Skip || self.too_long {
             return;
         }
-        if self.value.len() < MAX_LINE {
+        if self.value.len() < MAX_MESSAGE {
             self.value.push(byte);
         } else {
             self.too_long = true;
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_item_too_long_is_passed_over_alone() {
-        let long = "x".repeat(MAX_LINE);
+        let long = "x".repeat(MAX_MESSAGE);
         let text = format!(r#"{{"items":[{{"a":"{long}"}},{{"b":1}}]}}"#);
         assert_eq!(take(&[text.as_bytes()]).unwrap(), ["TOO LONG", r#"{"b":1}"#]);
     }

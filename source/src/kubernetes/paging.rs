@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     api::{Ask, Body},
+    encoding::Encoding,
     error::ApiError,
     follow::Follower,
     page::{ListMeta, Page, Piece},
@@ -26,8 +27,8 @@ pub(super) struct Paging<'a> {
 
 impl<'a> Paging<'a> {
     pub(super) fn new(follower: &'a mut Follower) -> Self {
-        let batch = vec![Event::ListStart(follower.kind)];
-        Paging { follower, batch, version: None }
+        follower.sink.apply(&mut vec![Event::ListStart(follower.kind)]);
+        Paging { follower, batch: Vec::new(), version: None }
     }
 
     /// Lists all pages.
@@ -39,8 +40,12 @@ impl<'a> Paging<'a> {
         };
         loop {
             let uri = format!("{list}?limit={PAGE}{from}{filter}");
-            let body = self.follower.ask(Ask::List, &uri).await?;
-            let metadata = self.page(body).await?;
+            let answer = self.follower.ask(Ask::List, &uri).await?;
+            if answer.encoding != Encoding::Json {
+                let cause = format!("a page in {}", answer.encoding);
+                return Err(self.follower.garbled(&cause));
+            }
+            let metadata = self.page(answer.body).await?;
             if metadata.r#continue.is_empty() {
                 break;
             }

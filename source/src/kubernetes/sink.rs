@@ -1,9 +1,12 @@
-//! From JSON to the store: decodes one object at a time into its compact form.
+//! From bytes to the store: decodes one object at a time into its compact form.
 
 use daymark_cluster::{Event, Interner, Kind, Needs, ObjectKey, Reader, Writer, event::Object};
 use parking_lot::Mutex;
-use serde::Deserialize;
 
+use super::{
+    encoding::{Encoding, Status, Told, Unreadable, Verb},
+    json,
+};
 use crate::trim::{
     Trimmer,
     shape::{Borrowed, Shape, Text},
@@ -20,7 +23,7 @@ pub(super) struct Sink {
     reader: Reader,
 }
 
-/// One line of a watch.
+/// One event of a watch.
 #[derive(Debug)]
 pub(super) enum Change {
     /// To apply; `None` if the store need not know.
@@ -31,15 +34,6 @@ pub(super) enum Change {
     Error(Status),
 }
 
-/// `metav1.Status`, as a watch tells it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Status {
-    pub(super) code: u16,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
 /// Where an object comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum During {
@@ -47,13 +41,6 @@ pub(super) enum During {
     List,
     /// A watch: what is not told stays.
     Watch,
-}
-
-#[derive(Deserialize)]
-struct Line<'a, T> {
-    #[serde(borrow)]
-    r#type: Borrowed<'a>,
-    object: T,
 }
 
 impl Sink {
@@ -79,33 +66,26 @@ impl Sink {
         self.writer.lock().confirm();
     }
 
-    /// Decodes a line of a watch of `kind`.
+    /// Decodes an event of a watch of `kind`.
     pub(super) fn change(
         &self,
         kind: Kind,
-        line: &[u8],
+        encoding: Encoding,
+        message: &[u8],
         during: During,
-    ) -> Result<Change, serde_json::Error> {
-        let (verb, shape) = match read_line(kind, line) {
-            Ok((verb, shape)) if verb.text() != "ERROR" => (verb, shape),
-            // A status may be taken for a bare object, or not fit it at all.
-            outcome => {
-                return match serde_json::from_slice::<Line<'_, Status>>(line) {
-                    Ok(line) if line.r#type.text() == "ERROR" => Ok(Change::Error(line.object)),
-                    _ => Err(outcome.err().unwrap_or_else(|| {
-                        <serde_json::Error as serde::de::Error>::custom("an error of no shape")
-                    })),
-                };
-            }
+    ) -> Result<Change, Unreadable> {
+        let (verb, shape) = match encoding.event(kind, message)? {
+            Told::Object(verb, shape) => (verb, shape),
+            Told::Error(status) => return Ok(Change::Error(status)),
         };
         let version = version(&shape);
-        Ok(match verb.text() {
-            "BOOKMARK" => {
+        Ok(match verb {
+            Verb::Bookmark => {
                 let annotations = shape.metadata().annotations.as_ref();
                 let ends = annotations.and_then(|all| all.get(INITIAL_EVENTS_END));
                 Change::Bookmark { version, ends_list: ends.is_some_and(|v| v.text() == "true") }
             }
-            "DELETED" => {
+            Verb::Deleted => {
                 let mut interner = self.interner.lock();
                 let mut trim =
                     Trimmer { interner: &mut interner, needs: &self.needs, strict: None };
@@ -114,14 +94,15 @@ impl Sink {
                     name.map(|name| Event::Delete { key: ObjectKey { kind, name }, version });
                 Change::Event { event, version }
             }
-            // ADDED and MODIFIED. Other words do not exist; if one comes, its object is what counts.
-            _ => Change::Event { event: self.event(kind, &shape, version, during), version },
+            Verb::Applied => {
+                Change::Event { event: self.event(kind, &shape, version, during), version }
+            }
         })
     }
 
-    /// Decodes an element of a list of `kind`.
-    pub(super) fn item(&self, kind: Kind, item: &[u8]) -> Result<Option<Event>, serde_json::Error> {
-        let shape = read_item(kind, item)?;
+    /// Decodes an element of a list of `kind`: JSON, see [`Encoding::best`].
+    pub(super) fn item(&self, kind: Kind, item: &[u8]) -> Result<Option<Event>, Unreadable> {
+        let shape = json::item(kind, item)?;
         Ok(self.event(kind, &shape, version(&shape), During::List))
     }
 
@@ -159,32 +140,4 @@ impl Sink {
 fn version(shape: &Shape<Borrowed<'_>>) -> u64 {
     let version = shape.metadata().resource_version.as_ref();
     version.and_then(|version| version.text().parse().ok()).unwrap_or(0)
-}
-
-fn read_line(
-    kind: Kind,
-    line: &[u8],
-) -> Result<(Borrowed<'_>, Shape<Borrowed<'_>>), serde_json::Error> {
-    fn read<'a, T: Deserialize<'a>>(
-        line: &'a [u8],
-        shape: fn(T) -> Shape<Borrowed<'a>>,
-    ) -> Result<(Borrowed<'a>, Shape<Borrowed<'a>>), serde_json::Error> {
-        let line: Line<'a, T> = serde_json::from_slice(line)?;
-        Ok((line.r#type, shape(line.object)))
-    }
-    match kind {
-        Kind::Service => read(line, Shape::Service),
-        Kind::EndpointSlice => read(line, Shape::EndpointSlice),
-        Kind::Namespace => read(line, Shape::Namespace),
-        Kind::Pod => read(line, Shape::Pod),
-        Kind::ServiceImport => read(line, Shape::ServiceImport),
-        Kind::Node => read(line, Shape::Node),
-    }
-}
-
-fn read_item(kind: Kind, item: &[u8]) -> Result<Shape<Borrowed<'_>>, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_slice(item);
-    let shape = Shape::read(kind, &mut json)?;
-    json.end()?;
-    Ok(shape)
 }

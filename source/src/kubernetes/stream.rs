@@ -5,10 +5,10 @@ use futures::{AsyncBufReadExt, FutureExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    api::Body,
+    api::Answer,
+    encoding::{Encoding, Message, Splitter},
     error::ApiError,
     follow::Follower,
-    lines::{Line, Lines},
     sink::{Change, During},
 };
 
@@ -39,17 +39,18 @@ pub(super) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(super) fn new(follower: &'a mut Follower, phase: Phase) -> Self {
-        let batch = match phase {
-            Phase::Initial => vec![Event::ListStart(follower.kind)],
-            Phase::Live => Vec::new(),
-        };
+        if phase == Phase::Initial {
+            // At once: who follows the store is to know that more is to come.
+            follower.sink.apply(&mut vec![Event::ListStart(follower.kind)]);
+        }
         let deadline = Instant::now() + follower.silence;
-        Stream { follower, phase, batch, proven: false, deadline }
+        Stream { follower, phase, batch: Vec::new(), proven: false, deadline }
     }
 
-    /// Follows `body` until it ends.
-    pub(super) async fn follow(mut self, mut body: Body) -> Result<(), ApiError> {
-        let mut lines = Lines::default();
+    /// Follows `answer` until it ends.
+    pub(super) async fn follow(mut self, answer: Answer) -> Result<(), ApiError> {
+        let Answer { encoding, mut body } = answer;
+        let mut splitter = Splitter::new(encoding);
         loop {
             let mut next = timeout_at(self.deadline, body.fill_buf()).await;
             // Whatever is there by now goes into one batch.
@@ -58,7 +59,7 @@ impl<'a> Stream<'a> {
                     Err(_) => break Err(ApiError::Silent { endpoint: self.follower.endpoint() }),
                     Ok(Err(error)) => break Err(self.follower.broken(error)),
                     Ok(Ok([])) => break Ok(Flow::Ended),
-                    Ok(Ok(bytes)) => match self.take(&mut lines, bytes) {
+                    Ok(Ok(bytes)) => match self.take(encoding, &mut splitter, bytes) {
                         Ok(()) => bytes.len(),
                         Err(error) => break Err(error),
                     },
@@ -88,25 +89,30 @@ impl<'a> Stream<'a> {
         if self.phase == Phase::Live { WATCH_BATCH } else { LIST_BATCH }
     }
 
-    fn take(&mut self, lines: &mut Lines, bytes: &[u8]) -> Result<(), ApiError> {
+    fn take(
+        &mut self,
+        encoding: Encoding,
+        splitter: &mut Splitter,
+        bytes: &[u8],
+    ) -> Result<(), ApiError> {
         let mut outcome = Ok(());
-        lines.feed(bytes, |line| {
+        let split = splitter.feed(bytes, |message| {
             if outcome.is_ok() {
-                outcome = self.line(line);
+                outcome = self.message(encoding, message);
             }
         });
-        outcome
+        outcome.and(split.map_err(|error| self.follower.garbled(&error)))
     }
 
-    fn line(&mut self, line: Line<'_>) -> Result<(), ApiError> {
-        let Line::Whole(line) = line else {
+    fn message(&mut self, encoding: Encoding, message: Message<'_>) -> Result<(), ApiError> {
+        let Message::Whole(message) = message else {
             self.follower.too_long();
             self.prove();
             return Ok(());
         };
         let (kind, phase) = (self.follower.kind, self.phase);
         let during = if phase == Phase::Initial { During::List } else { During::Watch };
-        let change = self.follower.sink.change(kind, line, during);
+        let change = self.follower.sink.change(kind, encoding, message, during);
         match change.map_err(|error| self.follower.garbled(&error))? {
             Change::Event { event, version } => {
                 self.batch.extend(event.map(|event| self.follower.pardoned(event, phase)));

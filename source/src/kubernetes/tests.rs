@@ -10,6 +10,9 @@ use crate::Source;
 
 mod decode;
 mod double;
+mod encodings;
+mod messages;
+mod two_ways;
 
 const SERVICES: &str = "/api/v1/services";
 

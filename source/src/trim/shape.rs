@@ -1,6 +1,6 @@
 //! The wire shapes of the objects that are understood, cut down to the fields that are used.
 //!
-//! Generic over the text type: the API's JSON borrows from the line it stands on ([`Borrowed`]),
+//! Generic over the text type: the API's JSON and protobuf borrow from the message ([`Borrowed`]),
 //! a manifest keeps the place of each value (`Spanned<String>`) so that a mistake can point at it.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
@@ -19,8 +19,15 @@ pub(crate) trait Text {
     fn place(&self) -> Location;
 }
 
-/// Text borrowed from the input where it holds no escapes.
+/// Text borrowed from the input where it stands there as it is.
+#[derive(Default)]
 pub(crate) struct Borrowed<'a>(Cow<'a, str>);
+
+impl<'a> From<Cow<'a, str>> for Borrowed<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Borrowed(text)
+    }
+}
 
 impl Text for Borrowed<'_> {
     fn text(&self) -> &str {
@@ -60,6 +67,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Borrowed<'a> {
 }
 
 /// A string map as pairs in the order written.
+#[derive(Default)]
 pub(crate) struct Pairs<S>(pub(crate) Vec<(S, S)>);
 
 impl<'de, S: Deserialize<'de>> Deserialize<'de> for Pairs<S> {
@@ -93,7 +101,7 @@ impl<S: Text> Pairs<S> {
 }
 
 /// `metav1.ObjectMeta`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Metadata<S> {
     pub(crate) name: Option<S>,
@@ -105,14 +113,14 @@ pub(crate) struct Metadata<S> {
 }
 
 /// `v1` Service.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Service<S> {
     pub(crate) metadata: Metadata<S>,
     pub(crate) spec: Option<ServiceSpec<S>>,
 }
 
 /// `v1` ServiceSpec.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceSpec<S> {
     pub(crate) r#type: Option<S>,
@@ -127,7 +135,7 @@ pub(crate) struct ServiceSpec<S> {
 }
 
 /// A port of a Service, a slice or an import.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Port<S> {
     pub(crate) name: Option<S>,
     pub(crate) protocol: Option<S>,
@@ -185,7 +193,7 @@ impl<'de> Deserialize<'de> for Scalar {
 }
 
 /// `discovery.k8s.io/v1` EndpointSlice.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointSlice<S> {
     pub(crate) metadata: Metadata<S>,
@@ -195,7 +203,7 @@ pub(crate) struct EndpointSlice<S> {
 }
 
 /// `discovery.k8s.io/v1` Endpoint.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Endpoint<S> {
     pub(crate) addresses: Option<Vec<S>>,
@@ -206,32 +214,32 @@ pub(crate) struct Endpoint<S> {
 }
 
 /// `discovery.k8s.io/v1` EndpointConditions.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Conditions {
     pub(crate) ready: Option<bool>,
 }
 
 /// `v1` ObjectReference.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct TargetRef<S> {
     pub(crate) name: Option<S>,
 }
 
 /// `v1` Namespace.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Namespace<S> {
     pub(crate) metadata: Metadata<S>,
 }
 
 /// `v1` Pod.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Pod<S> {
     pub(crate) metadata: Metadata<S>,
     pub(crate) status: Option<PodStatus<S>>,
 }
 
 /// `v1` PodStatus.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct PodStatus<S> {
     pub(crate) phase: Option<S>,
     #[serde(rename = "podIP")]
@@ -241,7 +249,7 @@ pub(crate) struct PodStatus<S> {
 }
 
 /// `v1` PodIP.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct PodAddress<S> {
     pub(crate) ip: Option<S>,
 }
@@ -262,20 +270,20 @@ pub(crate) struct ServiceImportSpec<S> {
 }
 
 /// `v1` Node.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Node<S> {
     pub(crate) metadata: Metadata<S>,
     pub(crate) status: Option<NodeStatus<S>>,
 }
 
 /// `v1` NodeStatus.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct NodeStatus<S> {
     pub(crate) addresses: Option<Vec<NodeAddress<S>>>,
 }
 
 /// `v1` NodeAddress.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct NodeAddress<S> {
     pub(crate) r#type: Option<S>,
     pub(crate) address: Option<S>,

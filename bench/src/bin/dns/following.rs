@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use daymark_bench::{
     cluster::{Cluster, MadeService},
     measure,

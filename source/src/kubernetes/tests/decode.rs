@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::kubernetes::{
-    lines::{Line, Lines},
+    encoding::{Encoding, Message},
+    lines::Lines,
     sink::{Change, During},
 };
 
@@ -22,11 +23,13 @@ fn decoded(chunks: &[&[u8]]) -> Vec<String> {
     for chunk in chunks {
         lines.feed(chunk, |line| {
             all.push(match line {
-                Line::TooLong => "too long".to_owned(),
-                Line::Whole(line) => match sink.change(Kind::Service, line, During::Watch) {
-                    Ok(change) => format!("{change:?}"),
-                    Err(_) => "garbled".to_owned(),
-                },
+                Message::TooLong => "too long".to_owned(),
+                Message::Whole(line) => {
+                    match sink.change(Kind::Service, Encoding::Json, line, During::Watch) {
+                        Ok(change) => format!("{change:?}"),
+                        Err(_) => "garbled".to_owned(),
+                    }
+                }
             });
         });
     }
@@ -62,7 +65,7 @@ proptest! {
     #[test]
     fn no_line_makes_the_decoder_panic(line in proptest::collection::vec(any::<u8>(), 0..100)) {
         for kind in Kind::ALL {
-            let _ = sink(kind).change(kind, &line, During::Watch);
+            let _ = sink(kind).change(kind, Encoding::Json, &line, During::Watch);
             let _ = sink(kind).item(kind, &line);
         }
     }
@@ -76,7 +79,8 @@ fn an_error_is_an_error_whatever_the_order_of_its_keys() {
         r#"{"object":{"code":410,"metadata":{},"status":"Failure"},"type":"ERROR"}"#,
         r#"{"object":{"code":410,"metadata":{}},"type":"ERROR"}"#,
     ] {
-        let change = sink.change(Kind::Pod, line.as_bytes(), During::Watch).unwrap();
+        let change =
+            sink.change(Kind::Pod, Encoding::Json, line.as_bytes(), During::Watch).unwrap();
         assert!(matches!(change, Change::Error(status) if status.code == 410), "{line}");
     }
 }
@@ -102,7 +106,7 @@ fn a_pod_that_is_being_deleted_stays_as_held_and_is_never_added() {
     };
     let watch = |verb: &str, pod: Value| {
         let line = event(verb, pod).to_string();
-        match sink.change(Kind::Pod, line.as_bytes(), During::Watch).unwrap() {
+        match sink.change(Kind::Pod, Encoding::Json, line.as_bytes(), During::Watch).unwrap() {
             Change::Event { event, .. } => sink.apply(&mut event.into_iter().collect()),
             other => panic!("{other:?}"),
         }

@@ -16,9 +16,13 @@ use tokio::{
     task::JoinSet,
 };
 
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
 /// One scripted response.
 pub(super) struct Reply {
     status: u16,
+    content_type: &'static str,
     chunks: Vec<Vec<u8>>,
     live: Option<mpsc::UnboundedReceiver<Vec<u8>>>,
     /// Whether the response stays open after its chunks.
@@ -28,7 +32,8 @@ pub(super) struct Reply {
 impl Reply {
     /// A complete response.
     pub(super) fn json(status: u16, body: &impl ToString) -> Self {
-        Reply { status, chunks: vec![body.to_string().into_bytes()], live: None, open: false }
+        let chunks = vec![body.to_string().into_bytes()];
+        Reply { status, content_type: JSON, chunks, live: None, open: false }
     }
 
     /// A failure as the API words it.
@@ -38,7 +43,7 @@ impl Reply {
 
     /// A watch that tells these lines and stays open.
     pub(super) fn watch(lines: &[serde_json::Value]) -> Self {
-        Reply { status: 200, chunks: bytes(lines), live: None, open: true }
+        Reply { status: 200, content_type: JSON, chunks: bytes(lines), live: None, open: true }
     }
 
     /// A watch that tells these lines and ends.
@@ -50,6 +55,11 @@ impl Reply {
     pub(super) fn live(lines: &[serde_json::Value]) -> (Self, mpsc::UnboundedSender<Vec<u8>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Reply { live: Some(receiver), open: false, ..Reply::watch(lines) }, sender)
+    }
+
+    /// The same in protobuf, out of these bytes.
+    pub(super) fn protobuf(self, chunks: Vec<Vec<u8>>) -> Self {
+        Reply { content_type: PROTOBUF, chunks, ..self }
     }
 
     /// The same with raw bytes after it.
@@ -173,8 +183,8 @@ async fn read_head(stream: &mut TcpStream, held: &mut Vec<u8>) -> Option<Seen> {
 
 async fn write(stream: &mut TcpStream, mut reply: Reply) -> std::io::Result<()> {
     let head = format!(
-        "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-        reply.status
+        "HTTP/1.1 {} X\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        reply.status, reply.content_type
     );
     stream.write_all(head.as_bytes()).await?;
     for bytes in &reply.chunks {
