@@ -1,8 +1,10 @@
-//! Names that many objects share: namespaces, Services, ports, topology zones.
+//! What many objects share: names (of namespaces, Services, ports, topology zones) and lists of ports.
 
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::{borrow::Borrow, fmt, hash::Hash, ops::Deref, sync::Arc};
 
 use hashbrown::HashSet;
+
+use crate::object::{Port, Ports};
 
 /// An immutable string of one pointer's size, cheap to clone and compared by content.
 ///
@@ -53,45 +55,68 @@ impl fmt::Display for Name {
     }
 }
 
-/// Gives equal names one allocation. Bounded by the names in use: whenever the set has doubled
-/// since the last sweep, names that nobody else holds are dropped.
+/// Gives equal names, and equal lists of ports, one allocation. Bounded by those in use: whenever
+/// there are twice as many as after the last sweep, those that nobody else holds are dropped.
 #[derive(Default)]
 pub struct Interner {
-    names: HashSet<Name, foldhash::fast::RandomState>,
+    names: Shared<Name>,
+    ports: Shared<Ports>,
+}
+
+struct Shared<T> {
+    values: HashSet<T, foldhash::fast::RandomState>,
     sweep_at: usize,
 }
 
 impl Interner {
-    /// Below this many names a sweep is not worth its time.
+    /// Below this many values a sweep is not worth its time.
     const SWEEP_FLOOR: usize = 4096;
 
     /// The shared name for `text`.
     pub fn name(&mut self, text: &str) -> Name {
-        if let Some(name) = self.names.get(text) {
-            return name.clone();
-        }
-        if self.names.len() >= self.sweep_at.max(Self::SWEEP_FLOOR) {
-            self.sweep();
-        }
-        let name = Name::new(text);
-        self.names.insert(name.clone());
-        name
+        // A static literal has no count; here only counted ones are made.
+        let in_use = |name: &Name| arcstr::ArcStr::strong_count(&name.0).is_none_or(|n| n > 1);
+        self.names.get(text, || Name::new(text), in_use)
+    }
+
+    /// The shared list of these ports.
+    pub fn ports(&mut self, ports: &[Port]) -> Ports {
+        self.ports.get(ports, || ports.into(), |ports| Arc::strong_count(ports) > 1)
     }
 
     /// Names held now, in use or not yet swept.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.names.values.len()
     }
 
     /// Whether no name is held.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.names.values.is_empty()
     }
+}
 
-    fn sweep(&mut self) {
-        // A static literal has no count; the interner only ever makes counted ones.
-        self.names.retain(|name| arcstr::ArcStr::strong_count(&name.0).is_none_or(|n| n > 1));
-        self.sweep_at = self.names.len() * 2;
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Shared { values: HashSet::default(), sweep_at: 0 }
+    }
+}
+
+impl<T: Hash + Eq + Clone> Shared<T> {
+    fn get<Q>(&mut self, value: &Q, make: impl FnOnce() -> T, in_use: impl Fn(&T) -> bool) -> T
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some(held) = self.values.get(value) {
+            return held.clone();
+        }
+        if self.values.len() >= self.sweep_at.max(Interner::SWEEP_FLOOR) {
+            self.values.retain(in_use);
+            self.sweep_at = self.values.len() * 2;
+        }
+        let made = make();
+        self.values.insert(made.clone());
+        made
     }
 }
 

@@ -1,6 +1,6 @@
 //! The nouns: Kubernetes objects, cut down to the fields that somebody here reads.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use crate::Name;
 
@@ -57,6 +57,9 @@ pub struct Port {
     pub port: Option<u16>,
 }
 
+/// Ports of one object. Most objects of a cluster have the same ones, and share them.
+pub type Ports = Arc<[Port]>;
+
 /// What a Service stands for (`ServiceSpec.type` and `ServiceSpec.clusterIPs`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ServiceKind {
@@ -76,7 +79,7 @@ pub struct Service {
     /// Cluster addresses, headless, or an alias.
     pub kind: ServiceKind,
     /// `spec.ports`, in the API's order.
-    pub ports: Box<[Port]>,
+    pub ports: Ports,
     /// `metadata.labels`, if asked for.
     pub labels: Labels,
 }
@@ -108,7 +111,7 @@ pub struct EndpointSlice {
     /// Label `multicluster.kubernetes.io/source-cluster`.
     pub cluster_id: Option<Name>,
     /// `ports`; empty means no port is known.
-    pub ports: Box<[Port]>,
+    pub ports: Ports,
     /// `endpoints`, flattened to single addresses, in the API's order.
     pub endpoints: Box<[Endpoint]>,
     /// Annotation `endpoints.kubernetes.io/last-change-trigger-time`.
@@ -145,7 +148,7 @@ pub struct ServiceImport {
     /// `spec.ips` under [`ServiceKind::Cluster`] for `ClusterSetIP`, or headless.
     pub kind: ServiceKind,
     /// `spec.ports`.
-    pub ports: Box<[Port]>,
+    pub ports: Ports,
     /// `metadata.labels`, if asked for.
     pub labels: Labels,
 }

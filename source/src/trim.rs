@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use daymark_cluster::{
     Endpoint, EndpointSlice, Interner, Kind, Labels, Name, Namespace, Needs, Node, ObjectName, Pod,
-    Port, Protocol, Service, ServiceImport, ServiceKind, event::Object,
+    Port, Ports, Protocol, Service, ServiceImport, ServiceKind, event::Object,
 };
 use serde_saphyr::Location;
 
@@ -285,7 +285,7 @@ impl Trimmer<'_> {
         Some(Node { name, addresses, zone })
     }
 
-    fn ports<S: Text>(&mut self, ports: &[shape::Port<S>]) -> Box<[Port]> {
+    fn ports<S: Text>(&mut self, ports: &[shape::Port<S>]) -> Ports {
         let mut trimmed = Vec::with_capacity(ports.len());
         for port in ports {
             let protocol = match port.protocol.as_ref().map(Text::text) {
@@ -308,7 +308,7 @@ impl Trimmer<'_> {
             }
             trimmed.push(Port { name, protocol, port: number });
         }
-        trimmed.into()
+        self.interner.ports(&trimmed)
     }
 
     fn labels<S: Text>(&mut self, kind: Kind, metadata: &Metadata<S>) -> Labels {

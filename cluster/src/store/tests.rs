@@ -9,7 +9,7 @@ fn service(name: &str, address: &str) -> Object {
     Object::Service(Arc::new(Service {
         name: ObjectName::new("shop", name),
         kind: ServiceKind::Cluster(Box::new([address.parse().unwrap()])),
-        ports: Box::default(),
+        ports: Arc::default(),
         labels: Box::default(),
     }))
 }
@@ -27,7 +27,7 @@ fn slice(name: &str, owner: &str, addresses: &[&str]) -> Object {
         service: Some(owner.into()),
         import: None,
         cluster_id: None,
-        ports: Box::default(),
+        ports: Arc::default(),
         endpoints: addresses.iter().map(endpoint).collect(),
         triggered: None,
         labels: Box::default(),

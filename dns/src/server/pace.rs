@@ -8,9 +8,9 @@
 use std::time::{Duration, Instant};
 
 /// How long a worker sleeps, and so what is added at most to a reply's latency.
-pub(super) const PAUSE: Duration = Duration::from_micros(50);
+pub(super) const PAUSE: Duration = Duration::from_micros(100);
 /// Datagrams expected within a pause that make it worth its own cost.
-const WORTH_A_PAUSE: f64 = 4.0;
+const WORTH_A_PAUSE: f64 = 8.0;
 /// Share that a batch has in the smoothed rate.
 const SHARE: f64 = 1.0 / 16.0;
 
@@ -62,10 +62,10 @@ mod tests {
             now += Duration::from_micros(micros);
             pace.pauses(10, now, full)
         };
-        let busy = (0..100).filter(|_| batch(&mut pace, 60, false)).count();
+        let busy = (0..100).filter(|_| batch(&mut pace, 110, false)).count();
         assert!(busy > 80, "{busy}");
-        assert!(!batch(&mut pace, 60, true));
-        assert!(batch(&mut pace, 60, false));
+        assert!(!batch(&mut pace, 110, true));
+        assert!(batch(&mut pace, 110, false));
         let after = (0..100).filter(|_| batch(&mut pace, 1_000, false)).count();
         assert!(after < 20, "{after} pauses at 10,000 queries a second");
     }

@@ -205,7 +205,7 @@ fn headless_names(
     let mut by_port: Vec<(Vec<u8>, Vec<Candidate>)> = Vec::new();
     for (endpoint, slice) in ready(slices) {
         let Some(target) = label(endpoint, slice) else { continue };
-        for port in &slice.ports {
+        for port in slice.ports.iter() {
             let Some(name) = port_name(port) else { continue };
             let candidate =
                 Candidate { target: target.clone(), address: endpoint.address, port: port.port };

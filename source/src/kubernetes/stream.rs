@@ -76,6 +76,10 @@ impl<'a> Stream<'a> {
             // What is left of a list that failed is of no use; changes before a failure are.
             if self.phase == Phase::Live || (outcome.is_ok() && self.batch.len() >= LIST_BATCH) {
                 self.follower.flush(&mut self.batch, std::mem::take(&mut self.proven));
+                if self.phase == Phase::Live {
+                    // A list's batch is larger than any of the changes that follow for hours.
+                    self.batch.shrink_to(WATCH_BATCH);
+                }
             }
             match outcome? {
                 Flow::Open => {}

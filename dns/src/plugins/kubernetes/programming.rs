@@ -79,7 +79,7 @@ mod tests {
             service: Some("web".into()),
             import: None,
             cluster_id: None,
-            ports: Box::default(),
+            ports: Arc::default(),
             endpoints: Box::default(),
             triggered,
             labels: Box::default(),
@@ -99,7 +99,7 @@ mod tests {
         let service = Service {
             name: ObjectName::new("shop", "web"),
             kind: ServiceKind::Headless,
-            ports: Box::default(),
+            ports: Arc::default(),
             labels: Box::default(),
         };
         let then = SystemTime::now();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use daymark_cluster::{
-    Endpoint, EndpointSlice, Event, KindSet, Namespace, ObjectName, Port, Protocol, Service,
+    Endpoint, EndpointSlice, Event, KindSet, Namespace, ObjectName, Port, Ports, Protocol, Service,
     ServiceKind, Writer,
     event::{Kind, Object},
 };
@@ -64,7 +64,7 @@ fn port() -> impl Strategy<Value = Port> {
     )
 }
 
-fn ports() -> impl Strategy<Value = Box<[Port]>> {
+fn ports() -> impl Strategy<Value = Ports> {
     prop::collection::vec(port(), 0..3).prop_map(Into::into)
 }
 

@@ -3,7 +3,7 @@
 use std::{net::UdpSocket, time::Duration};
 
 use daymark_cluster::{
-    Endpoint, EndpointSlice, Event, KindSet, Namespace, ObjectName, Port, Protocol, Service,
+    Endpoint, EndpointSlice, Event, KindSet, Namespace, ObjectName, Port, Ports, Protocol, Service,
     ServiceKind, Writer,
     event::{Kind, Object},
 };
@@ -25,9 +25,8 @@ use crate::{
 /// A ClusterIP Service `web` and a headless one `db` with two endpoints, in the namespace `shop`.
 fn fill(writer: &mut Writer) {
     let name = |name: &str| ObjectName::new("shop", name);
-    let ports = || -> Box<[Port]> {
-        Box::new([Port { name: Some("http".into()), protocol: Protocol::Tcp, port: Some(80) }])
-    };
+    let port = Port { name: Some("http".into()), protocol: Protocol::Tcp, port: Some(80) };
+    let ports = || Ports::from([port.clone()]);
     let service = |of, kind| {
         let labels = Box::default();
         Object::Service(Arc::new(Service { name: name(of), kind, ports: ports(), labels }))
