@@ -55,7 +55,7 @@ impl ServiceState {
 
 /// A map split into shards that snapshots share: a change copies the shards it touches only.
 #[derive(Clone, Debug)]
-pub struct Shards<K, V>(Box<[Arc<Map<K, V>>]>);
+pub struct Shards<K, V>(Arc<[Arc<Map<K, V>>]>);
 
 impl<K: std::hash::Hash + Eq + Clone, V: Clone> Shards<K, V> {
     const COUNT: usize = 256;
@@ -91,7 +91,7 @@ impl<K: std::hash::Hash + Eq + Clone, V: Clone> Shards<K, V> {
     }
 
     pub(crate) fn shard_mut(&mut self, key: &K) -> &mut Map<K, V> {
-        Arc::make_mut(&mut self.0[Self::at(key)])
+        Arc::make_mut(&mut Arc::make_mut(&mut self.0)[Self::at(key)])
     }
 }
 
@@ -161,15 +161,19 @@ impl Delta {
             && !self.list_failed
     }
 
-    /// This delta and the one that follows it, as one.
-    pub fn merge(&mut self, next: &Delta) {
-        self.services.extend_from_slice(&next.services);
-        self.namespaces.extend_from_slice(&next.namespaces);
-        self.pods.extend_from_slice(&next.pods);
-        self.nodes.extend_from_slice(&next.nodes);
-        self.synced |= next.synced;
-        self.list_failed |= next.list_failed;
-        self.tidy();
+    /// Successive deltas as one.
+    pub fn sum(deltas: impl IntoIterator<Item = Delta>) -> Delta {
+        let mut sum = Delta::default();
+        for delta in deltas {
+            sum.services.extend(delta.services);
+            sum.namespaces.extend(delta.namespaces);
+            sum.pods.extend(delta.pods);
+            sum.nodes.extend(delta.nodes);
+            sum.synced |= delta.synced;
+            sum.list_failed |= delta.list_failed;
+        }
+        sum.tidy();
+        sum
     }
 
     /// The delta from the empty snapshot to `snapshot`: what a new follower is told first.

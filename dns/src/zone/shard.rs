@@ -138,14 +138,23 @@ fn key_of(entry: &[u8]) -> &[u8] {
     &entry[1..1 + usize::from(entry[0])]
 }
 
-/// A directory of [`SHARDS`] shards, shared between successive states.
+/// Shards of a branch, and branches.
+const FAN: usize = 32;
+const _: () = assert!(FAN * FAN == SHARDS);
+
+type Branch = Arc<[Arc<Shard>; FAN]>;
+
+/// A directory of [`SHARDS`] shards, shared between successive states. Two levels of it, because a
+/// change copies the lists that it is in: twice 32 pointers whose counts have to be raised, and
+/// lowered with the state before, are not noticed, but 1,024 took longer than the change itself.
 #[derive(Clone, Debug)]
-pub struct Shards(Box<[Arc<Shard>]>);
+pub struct Shards(Arc<[Branch; FAN]>);
 
 impl Default for Shards {
     fn default() -> Self {
         let empty = Arc::new(Shard::default());
-        Shards(std::iter::repeat_n(empty, SHARDS).collect())
+        let branch: Branch = Arc::new(std::array::from_fn(|_| Arc::clone(&empty)));
+        Shards(Arc::new(std::array::from_fn(|_| Arc::clone(&branch))))
     }
 }
 
@@ -153,27 +162,35 @@ impl Shards {
     /// The entry of `key`, see [`Shard::get`].
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let hash = KeyHash::of(key);
-        self.0[hash.shard()].get(hash, key)
+        self.at(hash.shard()).get(hash, key)
+    }
+
+    fn at(&self, shard: usize) -> &Shard {
+        &self.0[shard / FAN][shard % FAN]
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.0.iter().flat_map(|branch| branch.iter().map(Arc::as_ref))
     }
 
     /// All entries, see [`Shard::entries`].
     pub fn entries(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().flat_map(|shard| shard.entries())
+        self.shards().flat_map(Shard::entries)
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|shard| shard.len()).sum()
+        self.shards().map(Shard::len).sum()
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|shard| shard.is_empty())
+        self.shards().all(Shard::is_empty)
     }
 
     /// Octets of heap that the entries take.
     pub fn heap(&self) -> usize {
-        self.0.iter().map(|shard| shard.heap()).sum()
+        self.shards().map(Shard::heap).sum()
     }
 
     /// Makes the change of each item, rebuilding the shards they touch; tells whether anything
@@ -191,7 +208,8 @@ impl Shards {
         order.sort_unstable();
         let (mut changes, mut scratch, mut differs) = (Vec::new(), Vec::new(), false);
         for run in order.chunk_by(|(a, _), (b, _)| a == b) {
-            let shard = &self.0[run[0].0];
+            let place = run[0].0;
+            let shard = self.at(place);
             let made = run.iter().filter_map(|(_, index)| change(&items[*index], self));
             changes.clear();
             changes.extend(
@@ -200,7 +218,9 @@ impl Shards {
                 }),
             );
             if !changes.is_empty() {
-                self.0[run[0].0] = Arc::new(shard.rebuilt(changes.iter(), &mut scratch));
+                let rebuilt = Arc::new(shard.rebuilt(changes.iter(), &mut scratch));
+                let branch = &mut Arc::make_mut(&mut self.0)[place / FAN];
+                Arc::make_mut(branch)[place % FAN] = rebuilt;
                 differs = true;
             }
         }

@@ -51,7 +51,7 @@ struct Compiler {
     table: Table,
     wanted: KindSet,
     /// What was put off, and the snapshot that it changes.
-    put_off: Option<(Snapshot, Delta)>,
+    put_off: Option<(Snapshot, Vec<Delta>)>,
 }
 
 impl Follow for Compiler {
@@ -62,14 +62,14 @@ impl Follow for Compiler {
         let complete = next.synced.covers(self.wanted);
         let coming = self.wanted.iter().any(|kind| next.listing.contains(kind));
         if !complete && coming {
-            let (_, sum) = self.put_off.get_or_insert_with(|| (previous.clone(), Delta::default()));
-            sum.merge(delta);
+            let (_, deltas) = self.put_off.get_or_insert_with(|| (previous.clone(), Vec::new()));
+            deltas.push(delta.clone());
             return;
         }
         match self.put_off.take() {
-            Some((previous, mut sum)) => {
-                sum.merge(delta);
-                self.compile(&previous, next, &sum);
+            Some((previous, mut deltas)) => {
+                deltas.push(delta.clone());
+                self.compile(&previous, next, &Delta::sum(deltas));
             }
             None => self.compile(previous, next, delta),
         }
@@ -258,3 +258,6 @@ impl SnapshotChange<'_> {
 fn unix_time(at: SystemTime) -> u32 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
+
+#[cfg(test)]
+mod tests;
