@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -29,6 +29,8 @@ struct Shared {
     current: ArcSwap<Snapshot>,
     followers: Mutex<Vec<(u64, Box<dyn Follow>)>>,
     next_follower: AtomicU64,
+    /// Whether every wanted kind was listed, and the followers know.
+    synced: AtomicBool,
     started: Instant,
     /// Milliseconds after `started` at which the source last proved that the data is current, plus
     /// one; 0 while it never did.
@@ -58,7 +60,6 @@ type Owners = [Option<Name>; 2];
 #[derive(Clone)]
 pub struct Reader {
     shared: Arc<Shared>,
-    wanted: KindSet,
 }
 
 /// Keeps a follower subscribed; dropping it ends the subscription.
@@ -74,6 +75,7 @@ impl Writer {
             current: ArcSwap::from_pointee(Snapshot::empty()),
             followers: Mutex::new(Vec::new()),
             next_follower: AtomicU64::new(0),
+            synced: AtomicBool::new(false),
             started: Instant::now(),
             confirmed: AtomicU64::new(0),
         });
@@ -82,7 +84,7 @@ impl Writer {
 
     /// A reader of this store.
     pub fn reader(&self) -> Reader {
-        Reader { shared: Arc::clone(&self.shared), wanted: self.wanted }
+        Reader { shared: Arc::clone(&self.shared) }
     }
 
     /// Notes that the source just proved its data current (an event, a bookmark, a finished list).
@@ -140,6 +142,9 @@ impl Writer {
         shared.current.store(Arc::clone(&next));
         for (_, follower) in followers.iter_mut() {
             follower.follow(&previous, &next, &delta);
+        }
+        if next.synced.covers(self.wanted) {
+            shared.synced.store(true, Ordering::Release);
         }
     }
 
@@ -245,9 +250,9 @@ impl Reader {
         self.shared.current.load_full()
     }
 
-    /// Whether every wanted kind was listed at least once.
+    /// Whether every wanted kind was listed at least once, and every follower was told of it.
     pub fn synced(&self) -> bool {
-        self.shared.current.load().synced.covers(self.wanted)
+        self.shared.synced.load(Ordering::Acquire)
     }
 
     /// How long ago the source last proved the data current; `None` if it never did.

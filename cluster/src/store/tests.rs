@@ -116,6 +116,40 @@ fn the_store_is_synced_when_every_wanted_kind_was_listed() {
     assert!(reader.age().is_some());
 }
 
+/// Notes what a reader says while a follower is being told.
+struct Doubter(Reader, Arc<Mutex<Vec<bool>>>);
+
+impl Follow for Doubter {
+    fn follow(&mut self, _: &Snapshot, _: &Snapshot, _: &Delta) {
+        self.1.lock().push(self.0.synced());
+    }
+}
+
+#[test]
+fn the_store_is_synced_only_when_its_followers_know_it() {
+    let mut writer = Writer::new(all());
+    let (reader, seen) = (writer.reader(), Arc::default());
+    let _subscription = reader.follow(Box::new(Doubter(reader.clone(), Arc::clone(&seen))));
+    writer.apply(all().iter().map(Event::ListStart));
+    writer.apply(all().iter().map(Event::ListDone));
+    assert!(reader.synced());
+    assert_eq!(*seen.lock(), [false, false], "the greeting, and all that was listed");
+}
+
+#[test]
+fn a_list_that_breaks_off_is_told_once_and_takes_nothing_away() {
+    let mut writer = Writer::new(all());
+    let log = Log::default();
+    let _subscription = writer.reader().follow(Box::new(log.clone()));
+    writer.apply([Event::ListStart(Kind::Service), apply(service("web", "10.0.0.1"), 1)]);
+    assert!(writer.reader().snapshot().listing.contains(Kind::Service));
+    writer.apply([Event::ListFailed(Kind::Service)]);
+    writer.apply([Event::ListFailed(Kind::Service)]);
+    let snapshot = writer.reader().snapshot();
+    assert_eq!((snapshot.services.len(), snapshot.listing.contains(Kind::Service)), (1, false));
+    assert_eq!(log.0.lock().len(), 3, "the greeting, the Service, and that no more is coming");
+}
+
 #[test]
 fn a_dropped_subscription_hears_nothing_more() {
     let mut writer = Writer::new(all());
