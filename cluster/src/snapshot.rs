@@ -106,7 +106,8 @@ pub struct Snapshot {
     /// Kinds listed completely at least once.
     pub synced: KindSet,
     /// Kinds of which a complete list is coming in. While one is, and before all are synced, a
-    /// follower may put off what it would do again and again: it is told when no more comes.
+    /// follower may put off what it would do again and again: it is told when no more comes, or
+    /// when nobody waits any longer ([`Delta::list_failed`]).
     pub listing: KindSet,
     /// Services, imports and slices by Service name.
     pub services: Shards<ObjectName, Arc<ServiceState>>,
@@ -146,7 +147,7 @@ pub struct Delta {
     pub nodes: Vec<Name>,
     /// Whether [`Snapshot::synced`] grew.
     pub synced: bool,
-    /// Whether a first list broke off.
+    /// Whether a first list broke off or took too long: nothing is to be put off any more.
     pub list_failed: bool,
 }
 

@@ -266,6 +266,17 @@ impl Reader {
         }
     }
 
+    /// Tells the followers to put nothing off any more ([`Delta::list_failed`]): whoever waited for
+    /// the first lists goes on with what there is.
+    pub fn stop_waiting(&self) {
+        let mut followers = self.shared.followers.lock();
+        let current = self.shared.current.load_full();
+        let delta = Delta { list_failed: true, ..Delta::default() };
+        for (_, follower) in followers.iter_mut() {
+            follower.follow(&current, &current, &delta);
+        }
+    }
+
     /// Subscribes `follower`: first told everything that is there, then each change, until the
     /// subscription is dropped.
     pub fn follow(&self, mut follower: Box<dyn Follow>) -> Subscription {

@@ -275,6 +275,8 @@ async fn wait_for(clusters: &[(Reader, Duration)]) {
         while !reader.synced() {
             if start.elapsed() >= *patience {
                 tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");
+                // What a list that stalls has kept back is answered now.
+                reader.stop_waiting();
                 break;
             }
             sleep(LOOK).await;

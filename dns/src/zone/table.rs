@@ -37,7 +37,7 @@ impl Table {
             view: Arc::new(view),
             current: Arc::new(ArcSwap::from_pointee(Directory::default())),
         };
-        let compiler = Compiler { table: table.clone(), wanted, put_off: None };
+        let compiler = Compiler { table: table.clone(), wanted, put_off: None, impatient: false };
         (table, Box::new(compiler))
     }
 
@@ -52,16 +52,20 @@ struct Compiler {
     wanted: KindSet,
     /// What was put off, and the snapshot that it changes.
     put_off: Option<(Snapshot, Vec<Delta>)>,
+    /// A first list broke off or took too long.
+    impatient: bool,
 }
 
 impl Follow for Compiler {
     /// While the first lists come in, in thousands of objects at a time, each Service would be
     /// compiled for itself and for its slices and each shard rebuilt for every batch, for a table
-    /// that is not complete before the last of them. So it waits until no more is coming.
+    /// that is not complete before the last of them. So it waits until no more is coming, or a list
+    /// fails.
     fn follow(&mut self, previous: &Snapshot, next: &Snapshot, delta: &Delta) {
         let complete = next.synced.covers(self.wanted);
         let coming = self.wanted.iter().any(|kind| next.listing.contains(kind));
-        if !complete && coming {
+        self.impatient |= delta.list_failed;
+        if !complete && coming && !self.impatient {
             let (_, deltas) = self.put_off.get_or_insert_with(|| (previous.clone(), Vec::new()));
             deltas.push(delta.clone());
             return;

@@ -72,6 +72,21 @@ fn a_first_list_that_breaks_off_holds_nothing_up() {
 }
 
 #[test]
+fn a_first_list_that_stalls_holds_nothing_up_once_nobody_waits_for_it() {
+    let mut rig = Rig::new();
+    rig.writer.apply(KINDS.map(Event::ListStart));
+    rig.service("web", "10.96.0.1");
+    rig.writer.apply([Event::ListDone(Kind::Service), Event::ListDone(Kind::Namespace)]);
+    assert_eq!(rig.address(WEB), None);
+    rig.writer.reader().stop_waiting();
+    assert_eq!((rig.address(WEB), rig.synced()), (Some([10, 96, 0, 1]), false));
+    rig.service("web", "10.96.0.2");
+    assert_eq!(rig.address(WEB), Some([10, 96, 0, 2]), "a change shows while the list stalls");
+    rig.writer.apply([Event::ListDone(Kind::EndpointSlice)]);
+    assert!(rig.synced());
+}
+
+#[test]
 fn a_later_list_holds_nothing_up() {
     let mut rig = Rig::new();
     rig.writer.apply(KINDS.map(Event::ListStart));
