@@ -269,7 +269,27 @@ impl<'a> Checker<'a> {
         what: &str,
         choices: &[(&str, T)],
     ) -> Option<T> {
-        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == &*token.text) {
+        self.choose(token, &token.text, what, choices)
+    }
+
+    /// As [`Checker::choice`], where the case of letters does not matter.
+    pub fn choice_in_any_case<T: Copy>(
+        &mut self,
+        token: &Token,
+        what: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        self.choose(token, &token.text.to_ascii_lowercase(), what, choices)
+    }
+
+    fn choose<T: Copy>(
+        &mut self,
+        token: &Token,
+        found: &str,
+        what: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == found) {
             return Some(*value);
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();

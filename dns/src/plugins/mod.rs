@@ -2,10 +2,13 @@
 //!
 //! [`REGISTRY`] is the one list of them, in the order in which they see a query.
 
+pub mod any;
 pub mod bind;
+pub mod bufsize;
 pub mod cache;
 pub mod errors;
 pub mod forward;
+pub mod header;
 pub mod health;
 pub mod hosts;
 pub mod kubernetes;
@@ -13,10 +16,14 @@ pub mod loadbalance;
 pub mod log;
 pub mod r#loop;
 pub mod metadata;
+pub mod minimal;
 pub mod multisocket;
+pub mod nsid;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
+#[cfg(test)]
+pub(crate) mod stand_in;
 pub mod whoami;
 
 use crate::corefile::checker::Checker;
@@ -43,6 +50,16 @@ pub enum PluginConfig {
     Errors(errors::config::Config),
     /// All `log` lines of a block.
     Log(log::config::Config),
+    /// `nsid`.
+    Nsid(nsid::config::Config),
+    /// `bufsize`.
+    Bufsize(bufsize::config::Config),
+    /// `any`.
+    Any(any::config::Config),
+    /// `header`.
+    Header(header::config::Config),
+    /// `minimal`.
+    Minimal(minimal::config::Config),
     /// `loadbalance`.
     Loadbalance(loadbalance::config::Config),
     /// `cache`.
@@ -72,6 +89,11 @@ impl PluginConfig {
             Self::Prometheus(_) => "prometheus",
             Self::Errors(_) => "errors",
             Self::Log(_) => "log",
+            Self::Nsid(_) => "nsid",
+            Self::Bufsize(_) => "bufsize",
+            Self::Any(_) => "any",
+            Self::Header(_) => "header",
+            Self::Minimal(_) => "minimal",
             Self::Loadbalance(_) => "loadbalance",
             Self::Cache(_) => "cache",
             Self::Hosts(_) => "hosts",
@@ -144,8 +166,8 @@ pub const REGISTRY: [Entry; 62] = [
         multisocket::config::parse(line, cx).map(PluginConfig::Multisocket)
     }),
     once("reload", |line, cx| reload::config::parse(line, cx).map(PluginConfig::Reload)),
-    not_yet("nsid"),
-    not_yet("bufsize"),
+    once("nsid", |line, cx| nsid::config::parse(line, cx).map(PluginConfig::Nsid)),
+    once("bufsize", |line, cx| bufsize::config::parse(line, cx).map(PluginConfig::Bufsize)),
     repeats("bind", |line, cx| bind::config::parse(line, cx).map(PluginConfig::Bind)),
     not_yet("debug"),
     not_yet("trace"),
@@ -162,7 +184,7 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("local"),
     not_yet("dns64"),
     not_yet("siit"),
-    not_yet("any"),
+    once("any", |line, cx| any::config::parse(line, cx).map(PluginConfig::Any)),
     not_yet("chaos"),
     once("loadbalance", |line, cx| {
         loadbalance::config::parse(line, cx).map(PluginConfig::Loadbalance)
@@ -172,10 +194,10 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("autopath"),
     not_yet("acl"),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
-    not_yet("header"),
+    once("header", |line, cx| header::config::parse(line, cx).map(PluginConfig::Header)),
     not_yet("dnssec"),
     not_yet("tls"),
-    not_yet("minimal"),
+    once("minimal", |line, cx| minimal::config::parse(line, cx).map(PluginConfig::Minimal)),
     not_yet("template"),
     not_yet("transfer"),
     not_yet("dynupdate"),

@@ -15,6 +15,7 @@ use crate::{
     },
     wire::{
         name::{FoldedName, count_labels},
+        query::{Edns, Plain},
         rtype,
     },
 };
@@ -33,6 +34,8 @@ pub struct Block {
     pub errors: Option<Arc<ErrorLog>>,
     /// The `log` plugin.
     pub log: Option<Arc<QueryLog>>,
+    /// Most octets that a client with EDNS may ask for over UDP (`bufsize`).
+    pub payload: Option<u16>,
     /// Counts panics.
     pub panics: Arc<Queries>,
 }
@@ -43,16 +46,21 @@ pub struct Routes {
     blocks: Vec<Block>,
     /// Labels of each block's zone.
     labels: Vec<usize>,
+    /// `server` of metrics.
+    pub server: Arc<str>,
+    /// Whether questions of other classes than IN are looked at: a plugin here may answer them.
+    pub other_classes: bool,
     /// Counters of queries that no block takes.
     pub dropped: SeriesId,
 }
 
 impl Routes {
-    /// Routes to `blocks`, given in the Corefile's order.
-    pub fn new(mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
+    /// Routes to `blocks`, given in the Corefile's order, on the address that metrics call `server`.
+    pub fn new(server: Arc<str>, mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
         blocks.sort_by_key(|block| std::cmp::Reverse(count_labels(&block.zone)));
         let labels = blocks.iter().map(|block| count_labels(&block.zone)).collect();
-        Routes { blocks, labels, dropped }
+        let other_classes = blocks.iter().any(Block::takes_other_classes);
+        Routes { blocks, labels, server, other_classes, dropped }
     }
 
     /// The block with the longest zone that `name` is in. A DS question at a zone's apex belongs to
@@ -98,6 +106,32 @@ impl Routes {
 }
 
 impl Block {
+    /// Whether the block has a plugin that opens its address to other classes, as in CoreDNS.
+    fn takes_other_classes(&self) -> bool {
+        self.chain.iter().any(|plugin| matches!(plugin.name(), "chaos" | "forward"))
+    }
+
+    /// The query with its size bounded as the block says.
+    pub fn bounded(&self, mut query: Query) -> Query {
+        let above = self
+            .payload
+            .filter(|most| query.message.edns.is_some() && query.payload_size() > *most);
+        if let Some(most) = above {
+            let edns = Arc::make_mut(&mut query.message).edns.as_mut();
+            edns.map(|edns| edns.set_max_payload(most));
+        }
+        query
+    }
+
+    /// As [`Block::bounded`], on the short way.
+    pub fn bounded_plain(&self, plain: &Plain) -> Plain {
+        let bounded = |edns: Edns| Edns {
+            udp_size: edns.udp_size.min(self.payload.unwrap_or(u16::MAX)),
+            ..edns
+        };
+        Plain { edns: plain.edns.map(bounded), ..*plain }
+    }
+
     /// Runs the chain. A panic in a plugin is caught: one query fails, the server lives.
     pub async fn run(&self, query: &Query) -> Outcome {
         let chain = AssertUnwindSafe(Next::all(&self.chain).serve(query));

@@ -212,6 +212,7 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
                 });
             }
@@ -236,7 +237,8 @@ impl<'a> Builder<'a> {
                 plugin: String::new(),
             });
             let sockets = self.sockets.get(&address).copied().unwrap_or(1);
-            let routes = Arc::new(Routes::new(blocks, dropped));
+            let label = server_label(address.ip(), address.port()).into();
+            let routes = Arc::new(Routes::new(label, blocks, dropped));
             self.plan.wanted.insert(address, Wanted { routes, sockets });
         }
         let state = Arc::clone(&self.workshop.state);

@@ -174,6 +174,7 @@ impl Listener {
         let mut name = FoldedName::default();
         let Shape::Plain(plain) = query::read(request, &mut name) else { return None };
         let block = routes.find(&name, plain.qtype)?;
+        let plain = block.bounded_plain(&plain);
         let plan = block.short.as_ref().filter(|_| block.log.is_none())?;
         let rotation = origin.received.elapsed().subsec_nanos();
         let asked =

@@ -122,6 +122,7 @@ impl Worker {
         let Some(plan) = &block.short else {
             return self.go_long(routes, batch, index, turn, Purpose::Reply);
         };
+        let plain = &block.bounded_plain(plain);
         let limit = plain.udp_limit();
         self.make_room(batch, limit);
         turn.rotation = turn.rotation.wrapping_add(1);

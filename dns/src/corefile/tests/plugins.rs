@@ -4,11 +4,21 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
+    (
+        "any",
+        include_str!("../../plugins/any/cases.txt"),
+        include_str!("../../plugins/any/README.md"),
+    ),
     (
         "bind",
         include_str!("../../plugins/bind/cases.txt"),
         include_str!("../../plugins/bind/README.md"),
+    ),
+    (
+        "bufsize",
+        include_str!("../../plugins/bufsize/cases.txt"),
+        include_str!("../../plugins/bufsize/README.md"),
     ),
     (
         "cache",
@@ -24,6 +34,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
         "forward",
         include_str!("../../plugins/forward/cases.txt"),
         include_str!("../../plugins/forward/README.md"),
+    ),
+    (
+        "header",
+        include_str!("../../plugins/header/cases.txt"),
+        include_str!("../../plugins/header/README.md"),
     ),
     (
         "health",
@@ -61,9 +76,19 @@ pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
         include_str!("../../plugins/metadata/README.md"),
     ),
     (
+        "minimal",
+        include_str!("../../plugins/minimal/cases.txt"),
+        include_str!("../../plugins/minimal/README.md"),
+    ),
+    (
         "multisocket",
         include_str!("../../plugins/multisocket/cases.txt"),
         include_str!("../../plugins/multisocket/README.md"),
+    ),
+    (
+        "nsid",
+        include_str!("../../plugins/nsid/cases.txt"),
+        include_str!("../../plugins/nsid/README.md"),
     ),
     (
         "prometheus",

@@ -9,14 +9,18 @@ use crate::{
     plugin::Plugin,
     plugins::{
         PluginConfig,
+        any::Any,
         cache::{self, Cache},
         errors::ErrorLog,
         forward::{self, Forward},
+        header::Header,
         hosts::Hosts,
         kubernetes::{self, Kubernetes, programming::Programming},
         loadbalance::Loadbalance,
         log::QueryLog,
         r#loop::Loop,
+        minimal::Minimal,
+        nsid::Nsid,
         whoami::Whoami,
     },
     server::{
@@ -38,6 +42,8 @@ pub(super) struct Parts {
     pub(super) only_long: bool,
     pub(super) errors: Option<Arc<ErrorLog>>,
     pub(super) log: Option<Arc<QueryLog>>,
+    /// `bufsize`.
+    pub(super) payload: Option<u16>,
     pub(super) prometheus: bool,
     /// First plugin behind `prometheus` that handles queries.
     pub(super) first_handler: &'static str,
@@ -99,6 +105,23 @@ impl Builder<'_> {
                 let hosts = Hosts::start(config, &self.workshop.metrics);
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
                 parts.chain.push(hosts);
+            }
+            PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
+            PluginConfig::Nsid(config) => {
+                parts.chain.push(Arc::new(Nsid::new(config)));
+                parts.short_plan().nsid = true;
+            }
+            PluginConfig::Any(_) => {
+                parts.chain.push(Arc::new(Any));
+                parts.short_plan().any = true;
+            }
+            PluginConfig::Header(config) => {
+                parts.chain.push(Arc::new(Header(*config)));
+                parts.short_plan().header = config.response;
+            }
+            PluginConfig::Minimal(_) => {
+                parts.chain.push(Arc::new(Minimal));
+                parts.short_plan().minimal = true;
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Loop(config) => {

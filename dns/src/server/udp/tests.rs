@@ -95,6 +95,7 @@ impl Rig {
             series: Some(metrics.queries().series(&series)),
             errors: None,
             log: None,
+            payload: None,
             panics: Arc::clone(metrics.queries()),
         };
         let dropped = metrics.queries().series(&Series { zone: "dropped".to_owned(), ..series });
@@ -112,7 +113,11 @@ impl Rig {
         let worker = Worker {
             socket: Arc::new(socket.into()),
             bound,
-            routes: Arc::new(ArcSwap::from_pointee(Routes::new(vec![block], dropped))),
+            routes: Arc::new(ArcSwap::from_pointee(Routes::new(
+                "dns://:53".into(),
+                vec![block],
+                dropped,
+            ))),
             recorder: metrics.queries().recorder(),
             long,
             stop: Arc::default(),

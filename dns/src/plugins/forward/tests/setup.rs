@@ -66,7 +66,7 @@ impl Setup {
             view: String::new(),
             plugin: String::new(),
         });
-        let routes = Arc::new(Routes::new(Vec::new(), dropped));
+        let routes = Arc::new(Routes::new("dns://:53".into(), Vec::new(), dropped));
         Setup { chain: chain.into(), forwards, metrics, routes }
     }
 
