@@ -2,10 +2,14 @@
 //!
 //! [`REGISTRY`] is the one list of them, in the order in which they see a query.
 
+pub mod acl;
 pub mod any;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
+pub mod cancel;
+pub mod chaos;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
 pub mod header;
@@ -13,6 +17,7 @@ pub mod health;
 pub mod hosts;
 pub mod kubernetes;
 pub mod loadbalance;
+pub mod local;
 pub mod log;
 pub mod r#loop;
 pub mod metadata;
@@ -50,12 +55,22 @@ pub enum PluginConfig {
     Errors(errors::config::Config),
     /// All `log` lines of a block.
     Log(log::config::Config),
+    /// `cancel`.
+    Cancel(cancel::config::Config),
     /// `nsid`.
     Nsid(nsid::config::Config),
     /// `bufsize`.
     Bufsize(bufsize::config::Config),
+    /// `local`.
+    Local(local::config::Config),
+    /// `dns64`.
+    Dns64(dns64::config::Config),
     /// `any`.
     Any(any::config::Config),
+    /// `chaos`.
+    Chaos(chaos::config::Config),
+    /// All `acl` lines of a block.
+    Acl(acl::config::Config),
     /// `header`.
     Header(header::config::Config),
     /// `minimal`.
@@ -89,6 +104,11 @@ impl PluginConfig {
             Self::Prometheus(_) => "prometheus",
             Self::Errors(_) => "errors",
             Self::Log(_) => "log",
+            Self::Cancel(_) => "cancel",
+            Self::Local(_) => "local",
+            Self::Dns64(_) => "dns64",
+            Self::Chaos(_) => "chaos",
+            Self::Acl(_) => "acl",
             Self::Nsid(_) => "nsid",
             Self::Bufsize(_) => "bufsize",
             Self::Any(_) => "any",
@@ -120,6 +140,7 @@ impl PluginConfig {
     pub(crate) fn absorb(&mut self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
+            (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (_, other) => return Some(other),
         }
@@ -155,7 +176,7 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("root"),
     once("metadata", |line, cx| metadata::config::parse(line, cx).map(PluginConfig::Metadata)),
     not_yet("geoip"),
-    not_yet("cancel"),
+    once("cancel", |line, cx| cancel::config::parse(line, cx).map(PluginConfig::Cancel)),
     not_yet("proxyproto"),
     not_yet("quic"),
     not_yet("grpc_server"),
@@ -181,18 +202,18 @@ pub const REGISTRY: [Entry; 62] = [
     once("errors", |line, cx| errors::config::parse(line, cx).map(PluginConfig::Errors)),
     repeats("log", |line, cx| log::config::parse(line, cx).map(PluginConfig::Log)),
     not_yet("dnstap"),
-    not_yet("local"),
-    not_yet("dns64"),
+    once("local", |line, cx| local::config::parse(line, cx).map(PluginConfig::Local)),
+    once("dns64", |line, cx| dns64::config::parse(line, cx).map(PluginConfig::Dns64)),
     not_yet("siit"),
     once("any", |line, cx| any::config::parse(line, cx).map(PluginConfig::Any)),
-    not_yet("chaos"),
+    once("chaos", |line, cx| chaos::config::parse(line, cx).map(PluginConfig::Chaos)),
     once("loadbalance", |line, cx| {
         loadbalance::config::parse(line, cx).map(PluginConfig::Loadbalance)
     }),
     not_yet("tsig"),
     not_yet("rewrite"),
     not_yet("autopath"),
-    not_yet("acl"),
+    repeats("acl", |line, cx| acl::config::parse(line, cx).map(PluginConfig::Acl)),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
     once("header", |line, cx| header::config::parse(line, cx).map(PluginConfig::Header)),
     not_yet("dnssec"),

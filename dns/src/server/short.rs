@@ -6,6 +6,7 @@ use crate::{
     plugins::{
         header::config::Edits,
         kubernetes::wire::{self, Asked, Written},
+        local::Names,
     },
     wire::{name::FoldedName, rtype},
     zone::{Found, Table, lookup},
@@ -36,6 +37,10 @@ pub struct ShortPlan {
     pub hosts: Option<Arc<dyn ClaimNames>>,
     /// `nsid`: who asks for the identifier goes the long way.
     pub nsid: bool,
+    /// `local`: its names go the long way.
+    pub local: Option<Names>,
+    /// `dns64`: questions for AAAA go the long way.
+    pub dns64: bool,
     /// `any`: questions for all types go the long way.
     pub any: bool,
     /// `minimal`: what would have additional records goes the long way.
@@ -106,6 +111,8 @@ impl ShortPlan {
     /// Whether a plugin before all others has something to say to this question.
     fn leaves(&self, asked: &Asked<'_>) -> bool {
         (self.any && asked.plain.qtype == rtype::ANY)
+            || (self.dns64 && asked.plain.qtype == rtype::AAAA)
+            || self.local.is_some_and(|names| names.include(asked.name))
             || (self.nsid && asked.plain.edns.is_some_and(|edns| edns.nsid))
     }
 

@@ -4,7 +4,12 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 26] = [
+    (
+        "acl",
+        include_str!("../../plugins/acl/cases.txt"),
+        include_str!("../../plugins/acl/README.md"),
+    ),
     (
         "any",
         include_str!("../../plugins/any/cases.txt"),
@@ -24,6 +29,21 @@ pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
         "cache",
         include_str!("../../plugins/cache/cases.txt"),
         include_str!("../../plugins/cache/README.md"),
+    ),
+    (
+        "cancel",
+        include_str!("../../plugins/cancel/cases.txt"),
+        include_str!("../../plugins/cancel/README.md"),
+    ),
+    (
+        "chaos",
+        include_str!("../../plugins/chaos/cases.txt"),
+        include_str!("../../plugins/chaos/README.md"),
+    ),
+    (
+        "dns64",
+        include_str!("../../plugins/dns64/cases.txt"),
+        include_str!("../../plugins/dns64/README.md"),
     ),
     (
         "errors",
@@ -59,6 +79,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
         "loadbalance",
         include_str!("../../plugins/loadbalance/cases.txt"),
         include_str!("../../plugins/loadbalance/README.md"),
+    ),
+    (
+        "local",
+        include_str!("../../plugins/local/cases.txt"),
+        include_str!("../../plugins/local/README.md"),
     ),
     (
         "log",

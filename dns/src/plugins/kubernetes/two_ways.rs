@@ -220,6 +220,28 @@ fn compare(short: &[u8], long: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A table of these objects, and what it lives by.
+fn table(services: Vec<Service>, slices: Vec<EndpointSlice>, view: View) -> (Table, impl Sized) {
+    let kinds: KindSet =
+        [Kind::Service, Kind::EndpointSlice, Kind::Namespace].into_iter().collect();
+    let mut writer = Writer::new(kinds);
+    let (table, follower) = Table::new(view);
+    let following = writer.reader().follow(follower);
+    let namespace = Namespace { name: "shop".into(), labels: Box::default() };
+    let objects = services
+        .into_iter()
+        .map(|service| Object::Service(Arc::new(service)))
+        .chain(slices.into_iter().map(|slice| Object::EndpointSlice(Arc::new(slice))))
+        .chain([Object::Namespace(Arc::new(namespace))]);
+    for object in objects {
+        writer.apply([Event::Apply { object, version: 0 }]);
+    }
+    writer.apply(kinds.iter().map(Event::ListDone));
+    (table, (writer, following))
+}
+
+mod beside;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
@@ -229,18 +251,7 @@ proptest! {
         view in view(),
         questions in prop::collection::vec(question(), 30),
     ) {
-        let kinds: KindSet = [Kind::Service, Kind::EndpointSlice, Kind::Namespace].into_iter().collect();
-        let mut writer = Writer::new(kinds);
-        let (table, follower) = Table::new(view);
-        let _following = writer.reader().follow(follower);
-        let namespace = Namespace { name: "shop".into(), labels: Box::default() };
-        let objects = services.into_iter().map(|s| Object::Service(Arc::new(s)))
-            .chain(slices.into_iter().map(|s| Object::EndpointSlice(Arc::new(s))))
-            .chain([Object::Namespace(Arc::new(namespace))]);
-        for object in objects {
-            writer.apply([Event::Apply { object, version: 0 }]);
-        }
-        writer.apply(kinds.iter().map(Event::ListDone));
+        let (table, _alive) = table(services, slices, view);
         for (name, rtype, size, _) in questions {
             let request = request(&name, rtype, size);
             let bytes = request.to_vec().unwrap();

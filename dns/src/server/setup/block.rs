@@ -9,14 +9,19 @@ use crate::{
     plugin::Plugin,
     plugins::{
         PluginConfig,
+        acl::Acl,
         any::Any,
         cache::{self, Cache},
+        cancel::Cancel,
+        chaos::Chaos,
+        dns64::Dns64,
         errors::ErrorLog,
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
         kubernetes::{self, Kubernetes, programming::Programming},
         loadbalance::Loadbalance,
+        local::{self, Local},
         log::QueryLog,
         r#loop::Loop,
         minimal::Minimal,
@@ -110,6 +115,21 @@ impl Builder<'_> {
             PluginConfig::Nsid(config) => {
                 parts.chain.push(Arc::new(Nsid::new(config)));
                 parts.short_plan().nsid = true;
+            }
+            PluginConfig::Cancel(config) => parts.chain.push(Arc::new(Cancel(*config))),
+            PluginConfig::Local(config) => {
+                parts.chain.push(Arc::new(Local::new(config, &self.workshop.metrics)));
+                parts.short_plan().local = Some(local::Names { prefix: config.prefix });
+            }
+            PluginConfig::Dns64(config) => {
+                parts.chain.push(Arc::new(Dns64::new(config, &self.workshop.metrics)));
+                parts.short_plan().dns64 = true;
+            }
+            // Its questions are of class CH, which the short way does not take.
+            PluginConfig::Chaos(config) => parts.chain.push(Arc::new(Chaos::new(config))),
+            PluginConfig::Acl(config) => {
+                parts.chain.push(Arc::new(Acl::new(config, &self.workshop.metrics)));
+                parts.only_long = true;
             }
             PluginConfig::Any(_) => {
                 parts.chain.push(Arc::new(Any));
