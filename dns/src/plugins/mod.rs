@@ -15,7 +15,10 @@ pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod https;
+pub mod https3;
 pub mod kubernetes;
+mod limits;
 pub mod loadbalance;
 pub mod local;
 pub mod log;
@@ -25,11 +28,16 @@ pub mod minimal;
 pub mod multisocket;
 pub mod nsid;
 pub mod prometheus;
+pub mod quic;
 pub mod ready;
 pub mod reload;
 #[cfg(test)]
 pub(crate) mod stand_in;
+pub mod timeouts;
+pub mod tls;
 pub mod whoami;
+
+pub use limits::Limits;
 
 use crate::corefile::checker::Checker;
 use crate::corefile::tree::Line;
@@ -39,6 +47,14 @@ use crate::corefile::tree::Line;
 pub enum PluginConfig {
     /// `metadata`.
     Metadata(metadata::config::Config),
+    /// `quic`.
+    Quic(Limits),
+    /// `https`.
+    Https(Limits),
+    /// `https3`.
+    Https3(Limits),
+    /// `timeouts`.
+    Timeouts(timeouts::config::Config),
     /// `multisocket`.
     Multisocket(multisocket::config::Config),
     /// `reload`.
@@ -79,6 +95,8 @@ pub enum PluginConfig {
     Loadbalance(loadbalance::config::Config),
     /// `cache`.
     Cache(Box<cache::config::Config>),
+    /// `tls`.
+    Tls(Box<tls::config::Config>),
     /// `hosts`.
     Hosts(Box<hosts::config::Config>),
     /// `kubernetes`.
@@ -96,6 +114,10 @@ impl PluginConfig {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
+            Self::Quic(_) => "quic",
+            Self::Https(_) => "https",
+            Self::Https3(_) => "https3",
+            Self::Timeouts(_) => "timeouts",
             Self::Multisocket(_) => "multisocket",
             Self::Reload(_) => "reload",
             Self::Bind(_) => "bind",
@@ -116,6 +138,7 @@ impl PluginConfig {
             Self::Minimal(_) => "minimal",
             Self::Loadbalance(_) => "loadbalance",
             Self::Cache(_) => "cache",
+            Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::Loop(_) => "loop",
@@ -128,7 +151,12 @@ impl PluginConfig {
     pub const fn handles_queries(&self) -> bool {
         !matches!(
             self,
-            Self::Multisocket(_)
+            Self::Quic(_)
+                | Self::Https(_)
+                | Self::Https3(_)
+                | Self::Timeouts(_)
+                | Self::Tls(_)
+                | Self::Multisocket(_)
                 | Self::Reload(_)
                 | Self::Bind(_)
                 | Self::Ready(_)
@@ -178,11 +206,11 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("geoip"),
     once("cancel", |line, cx| cancel::config::parse(line, cx).map(PluginConfig::Cancel)),
     not_yet("proxyproto"),
-    not_yet("quic"),
+    once("quic", |line, cx| quic::config::parse(line, cx).map(PluginConfig::Quic)),
     not_yet("grpc_server"),
-    not_yet("https"),
-    not_yet("https3"),
-    not_yet("timeouts"),
+    once("https", |line, cx| https::config::parse(line, cx).map(PluginConfig::Https)),
+    once("https3", |line, cx| https3::config::parse(line, cx).map(PluginConfig::Https3)),
+    once("timeouts", |line, cx| timeouts::config::parse(line, cx).map(PluginConfig::Timeouts)),
     once("multisocket", |line, cx| {
         multisocket::config::parse(line, cx).map(PluginConfig::Multisocket)
     }),
@@ -217,7 +245,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
     once("header", |line, cx| header::config::parse(line, cx).map(PluginConfig::Header)),
     not_yet("dnssec"),
-    not_yet("tls"),
+    once("tls", |line, cx| tls::config::parse(line, cx).map(Box::new).map(PluginConfig::Tls)),
     once("minimal", |line, cx| minimal::config::parse(line, cx).map(PluginConfig::Minimal)),
     not_yet("template"),
     not_yet("transfer"),
