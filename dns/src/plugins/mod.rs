@@ -9,6 +9,7 @@ pub mod bufsize;
 pub mod cache;
 pub mod cancel;
 pub mod chaos;
+pub mod debug;
 pub mod dns64;
 pub mod errors;
 pub mod forward;
@@ -27,10 +28,13 @@ pub mod metadata;
 pub mod minimal;
 pub mod multisocket;
 pub mod nsid;
+pub mod on;
 pub mod prometheus;
 pub mod quic;
 pub mod ready;
 pub mod reload;
+pub mod root;
+pub mod shed;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub mod timeouts;
@@ -45,6 +49,14 @@ use crate::corefile::tree::Line;
 /// A checked directive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PluginConfig {
+    /// `root`.
+    Root(root::config::Config),
+    /// `debug`.
+    Debug(debug::config::Config),
+    /// `shed`.
+    Shed(shed::config::Config),
+    /// All `on` lines of a block.
+    On(on::config::Config),
     /// `metadata`.
     Metadata(metadata::config::Config),
     /// `quic`.
@@ -126,6 +138,10 @@ impl PluginConfig {
             Self::Prometheus(_) => "prometheus",
             Self::Errors(_) => "errors",
             Self::Log(_) => "log",
+            Self::Root(_) => "root",
+            Self::Debug(_) => "debug",
+            Self::Shed(_) => "shed",
+            Self::On(_) => "on",
             Self::Cancel(_) => "cancel",
             Self::Local(_) => "local",
             Self::Dns64(_) => "dns64",
@@ -169,6 +185,7 @@ impl PluginConfig {
         match (self, other) {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
+            (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (_, other) => return Some(other),
         }
@@ -201,7 +218,7 @@ pub enum Support {
 
 /// Every plugin of CoreDNS 1.15, in the order in which they see a query.
 pub const REGISTRY: [Entry; 62] = [
-    not_yet("root"),
+    once("root", |line, cx| root::config::parse(line, cx).map(PluginConfig::Root)),
     once("metadata", |line, cx| metadata::config::parse(line, cx).map(PluginConfig::Metadata)),
     not_yet("geoip"),
     once("cancel", |line, cx| cancel::config::parse(line, cx).map(PluginConfig::Cancel)),
@@ -218,12 +235,12 @@ pub const REGISTRY: [Entry; 62] = [
     once("nsid", |line, cx| nsid::config::parse(line, cx).map(PluginConfig::Nsid)),
     once("bufsize", |line, cx| bufsize::config::parse(line, cx).map(PluginConfig::Bufsize)),
     repeats("bind", |line, cx| bind::config::parse(line, cx).map(PluginConfig::Bind)),
-    not_yet("debug"),
+    once("debug", |line, cx| debug::config::parse(line, cx).map(PluginConfig::Debug)),
     not_yet("trace"),
     once("ready", |line, cx| ready::config::parse(line, cx).map(PluginConfig::Ready)),
     once("health", |line, cx| health::config::parse(line, cx).map(PluginConfig::Health)),
     not_yet("pprof"),
-    not_yet("shed"),
+    once("shed", |line, cx| shed::config::parse(line, cx).map(PluginConfig::Shed)),
     once("prometheus", |line, cx| {
         prometheus::config::parse(line, cx).map(PluginConfig::Prometheus)
     }),
@@ -269,7 +286,7 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("grpc"),
     not_yet("erratic"),
     once("whoami", |line, cx| whoami::config::parse(line, cx).map(PluginConfig::Whoami)),
-    not_yet("on"),
+    repeats("on", |line, cx| on::config::parse(line, cx).map(PluginConfig::On)),
     not_yet("sign"),
     not_yet("view"),
     not_yet("nomad"),

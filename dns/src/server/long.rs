@@ -15,6 +15,7 @@ use super::routes::{Block, Routes};
 use crate::{
     metrics::{Recorder, counters::Observation},
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
+    plugins::debug,
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,
@@ -66,7 +67,13 @@ pub async fn answer(
     }
     let message = match Message::from_vec(request) {
         Ok(message) if message.queries.len() == 1 => message,
-        _ => return Some(rejected(request, rcode::FORMERR)),
+        _ => {
+            debug::dump(
+                request,
+                format_args!("no query can be made of this from {}", origin.client),
+            );
+            return Some(rejected(request, rcode::FORMERR));
+        }
     };
     let upward = Upward { routes: Arc::clone(routes), depth: 0 };
     let query = Query { message: Arc::new(message), size: request.len(), origin, upward };

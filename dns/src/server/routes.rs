@@ -12,6 +12,7 @@ use crate::{
     plugins::{
         errors::{ErrorLog, stack},
         log::QueryLog,
+        shed::Shed,
     },
     wire::{
         name::{FoldedName, count_labels},
@@ -52,6 +53,8 @@ pub struct Routes {
     pub other_classes: bool,
     /// Counters of queries that no block takes.
     pub dropped: SeriesId,
+    /// The `shed` plugin.
+    pub shed: Option<Shed>,
 }
 
 impl Routes {
@@ -60,7 +63,13 @@ impl Routes {
         blocks.sort_by_key(|block| std::cmp::Reverse(count_labels(&block.zone)));
         let labels = blocks.iter().map(|block| count_labels(&block.zone)).collect();
         let other_classes = blocks.iter().any(Block::takes_other_classes);
-        Routes { blocks, labels, server, other_classes, dropped }
+        Routes { blocks, labels, server, other_classes, dropped, shed: None }
+    }
+
+    /// With the counters of `shed`, if a block on the address has it.
+    #[must_use]
+    pub fn shedding(self, shed: Option<Shed>) -> Self {
+        Routes { shed, ..self }
     }
 
     /// The block with the longest zone that `name` is in. A DS question at a zone's apex belongs to

@@ -4,7 +4,13 @@
 
 mod block;
 
-use std::{any::Any, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use daymark_cluster::{Needs, Reader};
 use tokio::runtime::Handle;
@@ -36,8 +42,10 @@ use crate::{
         health::probe::Probe,
         kubernetes::{self, config::Api},
         r#loop::Fatal,
+        on::config::Hook,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
+        shed::Shed,
         tls::{self, identity::Identity},
     },
 };
@@ -103,6 +111,10 @@ pub struct Plan {
     pub watched: Vec<Watched>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.
     pub keep: Vec<Box<dyn Any + Send + Sync>>,
+    /// Whether a block has `debug`, which is for all.
+    pub debug: bool,
+    /// Commands of `on`.
+    pub hooks: Vec<Hook>,
     /// What to do once it is served, on the server's runtime.
     pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -124,6 +136,8 @@ struct Builder<'a> {
     clusters: Vec<(Api, Arc<dyn OpenCluster>)>,
     blocks: HashMap<Endpoint, Vec<Block>>,
     sockets: HashMap<Endpoint, usize>,
+    /// Where a block has `shed`.
+    shed: HashSet<Endpoint>,
     manners: HashMap<Endpoint, Manners>,
     identities: Vec<(tls::config::Config, Arc<Identity>)>,
     pages: Vec<(HostPort, Page)>,
@@ -158,6 +172,7 @@ impl<'a> Builder<'a> {
             clusters,
             blocks: HashMap::new(),
             sockets: HashMap::new(),
+            shed: HashSet::new(),
             manners: HashMap::new(),
             identities: Vec::new(),
             pages: Vec::new(),
@@ -171,6 +186,8 @@ impl<'a> Builder<'a> {
                 wait_for: Vec::new(),
                 watched: Vec::new(),
                 keep: Vec::new(),
+                debug: false,
+                hooks: Vec::new(),
                 once_served: Vec::new(),
             },
         })
@@ -216,6 +233,9 @@ impl<'a> Builder<'a> {
                         plugin,
                     })
                 });
+                if parts.shed {
+                    self.shed.insert(endpoint);
+                }
                 let most = self.sockets.entry(endpoint).or_insert(sockets);
                 *most = sockets.max(*most);
                 self.blocks.entry(endpoint).or_default().push(Block {
@@ -251,7 +271,9 @@ impl<'a> Builder<'a> {
                 plugin: String::new(),
             });
             let sockets = self.sockets.get(&endpoint).copied().unwrap_or(1);
-            let routes = Arc::new(Routes::new(label, blocks, dropped));
+            let shed = self.shed.contains(&endpoint);
+            let shed = shed.then(|| Shed::new(&label, &self.workshop.metrics));
+            let routes = Arc::new(Routes::new(label, blocks, dropped).shedding(shed));
             let manners = self.manners.remove(&endpoint).unwrap_or_default();
             let (encrypted, quic) = encrypted(endpoint.scheme, manners)?;
             let wanted = Wanted { routes, sockets, encrypted: Arc::new(encrypted), quic };

@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 31] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 35] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -39,6 +39,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 31] = [
         "chaos",
         include_str!("../../plugins/chaos/cases.txt"),
         include_str!("../../plugins/chaos/README.md"),
+    ),
+    (
+        "debug",
+        include_str!("../../plugins/debug/cases.txt"),
+        include_str!("../../plugins/debug/README.md"),
     ),
     (
         "dns64",
@@ -125,6 +130,7 @@ pub(super) const PLUGINS: [(&str, &str, &str); 31] = [
         include_str!("../../plugins/nsid/cases.txt"),
         include_str!("../../plugins/nsid/README.md"),
     ),
+    ("on", include_str!("../../plugins/on/cases.txt"), include_str!("../../plugins/on/README.md")),
     (
         "prometheus",
         include_str!("../../plugins/prometheus/cases.txt"),
@@ -144,6 +150,16 @@ pub(super) const PLUGINS: [(&str, &str, &str); 31] = [
         "reload",
         include_str!("../../plugins/reload/cases.txt"),
         include_str!("../../plugins/reload/README.md"),
+    ),
+    (
+        "root",
+        include_str!("../../plugins/root/cases.txt"),
+        include_str!("../../plugins/root/README.md"),
+    ),
+    (
+        "shed",
+        include_str!("../../plugins/shed/cases.txt"),
+        include_str!("../../plugins/shed/README.md"),
     ),
     (
         "timeouts",

@@ -18,7 +18,7 @@ use crate::{
         cancel::Cancel,
         chaos::Chaos,
         dns64::Dns64,
-        errors::ErrorLog,
+        errors::{ErrorLog, stack},
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
@@ -51,6 +51,8 @@ pub(super) struct Parts {
     pub(super) only_long: bool,
     pub(super) errors: Option<Arc<ErrorLog>>,
     pub(super) log: Option<Arc<QueryLog>>,
+    /// `shed` is there.
+    pub(super) shed: bool,
     /// `bufsize`.
     pub(super) payload: Option<u16>,
     pub(super) prometheus: bool,
@@ -127,6 +129,14 @@ impl Builder<'_> {
                 parts.chain.push(Arc::new(Nsid::new(config)));
                 parts.short_plan().nsid = true;
             }
+            // Paths have it in front already.
+            PluginConfig::Root(_) => {}
+            PluginConfig::Debug(_) => {
+                stack::keep();
+                self.plan.debug = true;
+            }
+            PluginConfig::On(config) => self.plan.hooks.extend(config.hooks.iter().cloned()),
+            PluginConfig::Shed(_) => parts.shed = true,
             PluginConfig::Cancel(config) => parts.chain.push(Arc::new(Cancel(*config))),
             PluginConfig::Local(config) => {
                 parts.chain.push(Arc::new(Local::new(config, &self.workshop.metrics)));
