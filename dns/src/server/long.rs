@@ -280,3 +280,6 @@ fn note(
         log.note_long(query, reply, bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
     let token = cx.one(line, "one argument, a folder")?;
     let folder = PathBuf::from(&*token.text);
     if !cx.exists(&folder) {
-        cx.warn(token.span, "this folder is not there");
+        cx.warn(token.span, "the folder of `root` is not there");
     }
     Some(Config { folder })
 }
