@@ -29,9 +29,22 @@ use crate::{
     },
 };
 
-const LABELS: [&str; 14] = [
-    "web", "db", "web-0", "10-0-0-1", "10-0-0-2", "fd00--1", "_http", "_tcp", "_udp", "shop",
-    "data", "zone-a", "pin", "_zone",
+const LABELS: [&str; 15] = [
+    "web",
+    "db",
+    "web-0",
+    "10-0-0-1",
+    "10-0-0-2",
+    "fd00--1",
+    "_http",
+    "_tcp",
+    "_udp",
+    "shop",
+    "data",
+    "zone-a",
+    "pin",
+    "_zone",
+    "localhost",
 ];
 const TYPES: [RecordType; 9] = [
     RecordType::A,
@@ -142,6 +155,7 @@ fn question() -> impl Strategy<Value = (String, RecordType, Option<u16>, u64)> {
             "cluster.local.",
             "dns.cluster.local.",
             "1.0.0.10.in-addr.arpa.",
+            "1.0.0.127.in-addr.arpa.",
             "in-addr.arpa.",
             "example.org.",
         ][..],

@@ -20,6 +20,7 @@ use crate::{
     plugin::{Origin, Plugin, Transport},
     plugins::{
         any::Any,
+        dns64::{self, Dns64, prefix::Prefix},
         header::{
             Header,
             config::{Config, Edits},
@@ -43,6 +44,7 @@ struct Beside {
     any: bool,
     minimal: bool,
     local: bool,
+    dns64: bool,
     query: Edits,
     response: Edits,
     payload: Option<u16>,
@@ -53,13 +55,14 @@ fn beside() -> impl Strategy<Value = Beside> {
         let flag = || prop::option::of(any::<bool>());
         (flag(), flag(), flag()).prop_map(|(aa, ra, rd)| Edits { aa, ra, rd })
     };
-    let flags = any::<[bool; 4]>();
+    let flags = any::<[bool; 5]>();
     (flags, edits(), edits(), prop::option::of(512u16..1500)).prop_map(
-        |([nsid, any, minimal, local], query, response, payload)| Beside {
+        |([nsid, any, minimal, local, dns64], query, response, payload)| Beside {
             nsid,
             any,
             minimal,
             local,
+            dns64,
             query,
             response,
             payload,
@@ -77,6 +80,12 @@ impl Beside {
             let config = local::config::Config { prefix: true };
             chain.push(Arc::new(Local::new(&config, &Metrics::new("test"))));
         }
+        if self.dns64 {
+            let prefix = Prefix::new("64:ff9b::".parse().expect("an address"), 96);
+            let prefix = prefix.expect("a length that there is");
+            let config = dns64::config::Config { prefix, translate_all: true, allow_ipv4: true };
+            chain.push(Arc::new(Dns64::new(&config, &Metrics::new("test"))));
+        }
         if self.any {
             chain.push(Arc::new(Any));
         }
@@ -91,6 +100,7 @@ impl Beside {
             any: self.any,
             minimal: self.minimal,
             local: self.local.then_some(local::Names { prefix: true }),
+            dns64: self.dns64,
             header: self.response,
             ..ShortPlan::default()
         };
