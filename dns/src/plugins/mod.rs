@@ -17,6 +17,8 @@ pub mod multisocket;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
+pub mod rewrite;
+pub mod view;
 pub mod whoami;
 
 use crate::corefile::checker::Checker;
@@ -45,6 +47,8 @@ pub enum PluginConfig {
     Log(log::config::Config),
     /// `loadbalance`.
     Loadbalance(loadbalance::config::Config),
+    /// All `rewrite` lines of a block.
+    Rewrite(rewrite::config::Config),
     /// `cache`.
     Cache(Box<cache::config::Config>),
     /// `hosts`.
@@ -57,6 +61,8 @@ pub enum PluginConfig {
     Forward(Box<forward::config::Config>),
     /// `whoami`.
     Whoami(whoami::config::Config),
+    /// `view`.
+    View(view::config::Config),
 }
 
 impl PluginConfig {
@@ -73,12 +79,14 @@ impl PluginConfig {
             Self::Errors(_) => "errors",
             Self::Log(_) => "log",
             Self::Loadbalance(_) => "loadbalance",
+            Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::Loop(_) => "loop",
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
+            Self::View(_) => "view",
         }
     }
 
@@ -99,6 +107,7 @@ impl PluginConfig {
         match (self, other) {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
+            (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
             (_, other) => return Some(other),
         }
         None
@@ -168,7 +177,7 @@ pub const REGISTRY: [Entry; 62] = [
         loadbalance::config::parse(line, cx).map(PluginConfig::Loadbalance)
     }),
     not_yet("tsig"),
-    not_yet("rewrite"),
+    repeats("rewrite", |line, cx| rewrite::config::parse(line, cx).map(PluginConfig::Rewrite)),
     not_yet("autopath"),
     not_yet("acl"),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
@@ -200,7 +209,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("whoami", |line, cx| whoami::config::parse(line, cx).map(PluginConfig::Whoami)),
     not_yet("on"),
     not_yet("sign"),
-    not_yet("view"),
+    once("view", |line, cx| view::config::parse(line, cx).map(PluginConfig::View)),
     not_yet("nomad"),
 ];
 

@@ -14,6 +14,7 @@ use hickory_proto::{
 use super::routes::{Block, Routes};
 use crate::{
     metrics::{Recorder, counters::Observation},
+    plugins::metadata::Metadata,
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
@@ -55,18 +56,21 @@ pub async fn answer(
         _ => return Some(rejected(request, rcode::FORMERR)),
     };
     let upward = Upward { routes: Arc::clone(routes), depth: 0 };
-    let query = Query { message: Arc::new(message), size: request.len(), origin, upward };
+    let query = Query {
+        message: Arc::new(message),
+        size: request.len(),
+        origin,
+        upward,
+        metadata: Metadata::default(),
+        labels: Arc::default(),
+    };
     let limit = query.size_limit();
     let question = &query.message.queries[0];
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
         return fit(&bad_version(&query, edns), limit);
     }
     let in_class = question.query_class == DNSClass::IN;
-    let block = match fold(query.name(), &mut name) {
-        Some(()) if in_class => routes.find(&name, query.rtype().into()),
-        _ => None,
-    };
-    let Some(block) = block else {
+    let Some((block, query)) = in_class.then(|| routes.route(&query)).flatten() else {
         let reply = finished(&query, Answer::with_code(&query, ResponseCode::Refused));
         let bytes = fit(&reply, limit)?;
         let seen = observation(&query, reply.metadata.response_code, bytes.len(), false);

@@ -25,12 +25,13 @@ use crate::{
         values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
-    plugin::Chain,
+    plugin::{Chain, Labels},
     plugins::{
         PluginConfig,
         health::probe::Probe,
         kubernetes::{self, config::Api},
         r#loop::Fatal,
+        metadata::Collector,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
     },
@@ -183,6 +184,9 @@ impl<'a> Builder<'a> {
             self.plan.once_served.push(Box::new(move || looping.watch(&forwards)));
         }
         let chain: Chain = parts.chain.into();
+        let collector = parts.metadata.map(|zones| Collector::new(zones, parts.providers));
+        let collector = collector.map(Arc::new);
+        let view = parts.view.as_ref().map_or("", |view| view.name());
         let sockets = parts.sockets.map_or_else(cores, usize::from);
         let mut short = parts.short;
         let served: Vec<(Domain, u16)> = server
@@ -192,16 +196,16 @@ impl<'a> Builder<'a> {
         for (zone, port) in served {
             for host in &hosts {
                 let address = SocketAddr::new(*host, port);
+                let labels = Labels {
+                    server: server_label(*host, port),
+                    zone: zone.to_string(),
+                    view: view.to_owned(),
+                };
                 let series = parts.prometheus.then(|| {
-                    let label = server_label(*host, port);
-                    self.enabled(&label, &zone, server);
+                    self.enabled(&labels, server);
                     let plugin = parts.first_handler.to_owned();
-                    self.workshop.metrics.queries().series(&Series {
-                        server: label,
-                        zone: zone.to_string(),
-                        view: String::new(),
-                        plugin,
-                    })
+                    let Labels { server, zone, view } = labels.clone();
+                    self.workshop.metrics.queries().series(&Series { server, zone, view, plugin })
                 });
                 let most = self.sockets.entry(address).or_insert(sockets);
                 *most = sockets.max(*most);
@@ -213,6 +217,9 @@ impl<'a> Builder<'a> {
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
                     panics: Arc::clone(self.workshop.metrics.queries()),
+                    labels: Arc::new(labels),
+                    metadata: collector.clone(),
+                    view: parts.view.clone(),
                 });
             }
         }
@@ -220,9 +227,9 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
+    fn enabled(&self, labels: &Labels, server: &ServerConfig) {
         for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
-            let labels = [label, zone.as_str(), "", plugin.name()];
+            let labels = [&*labels.server, &labels.zone, &labels.view, plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
     }

@@ -3,9 +3,11 @@
 //! Only plain questions are understood here (one question, at most one OPT record); everything else
 //! is told apart and left to hickory-proto on the long way. Never allocates, never panics on input.
 
+pub mod mnemonics;
 pub mod name;
 pub mod query;
 pub mod reply;
+pub mod text;
 
 /// Record types that the server itself gives meaning to (IANA DNS parameters).
 pub mod rtype {

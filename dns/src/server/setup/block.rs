@@ -17,6 +17,9 @@ use crate::{
         loadbalance::Loadbalance,
         log::QueryLog,
         r#loop::Loop,
+        metadata::Provider,
+        rewrite::Rewrite,
+        view::View,
         whoami::Whoami,
     },
     server::{
@@ -44,6 +47,11 @@ pub(super) struct Parts {
     pub(super) sockets: Option<u16>,
     pub(super) looping: Option<Arc<Loop>>,
     pub(super) forwards: Vec<Arc<Forward>>,
+    /// Zones of `metadata`.
+    pub(super) metadata: Option<Vec<Domain>>,
+    /// Plugins that know something about queries, for `metadata`.
+    pub(super) providers: Vec<Arc<dyn Provider>>,
+    pub(super) view: Option<Arc<View>>,
 }
 
 impl Parts {
@@ -66,8 +74,8 @@ impl Builder<'_> {
             parts.first_handler = plugin.name();
         }
         match plugin {
-            // Values are collected when a plugin asks for one; none of the plugins here does.
-            PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
+            PluginConfig::Bind(_) => {}
+            PluginConfig::Metadata(config) => parts.metadata = Some(config.zones.clone()),
             PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
             PluginConfig::Reload(config) => self.plan.reload = Some(*config),
             PluginConfig::Ready(config) => {
@@ -93,6 +101,17 @@ impl Builder<'_> {
                 parts.chain.push(Arc::new(Loadbalance::start(config)));
                 parts.only_long |= !Loadbalance::is_plain(config);
                 parts.short_plan().rotate = true;
+            }
+            PluginConfig::View(config) => {
+                let view = View::new(config);
+                parts.providers.push(Arc::clone(&view) as Arc<dyn Provider>);
+                parts.view = Some(view);
+                // Which block a query is for shows on the long way only.
+                parts.only_long = true;
+            }
+            PluginConfig::Rewrite(config) => {
+                parts.chain.push(Arc::new(Rewrite::new(config)));
+                parts.only_long = true;
             }
             PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
             PluginConfig::Hosts(config) => {

@@ -96,6 +96,9 @@ impl Rig {
             errors: None,
             log: None,
             panics: Arc::clone(metrics.queries()),
+            labels: Arc::default(),
+            metadata: None,
+            view: None,
         };
         let dropped = metrics.queries().series(&Series { zone: "dropped".to_owned(), ..series });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
