@@ -18,6 +18,7 @@ pub mod prometheus;
 pub mod ready;
 pub mod reload;
 pub mod rewrite;
+pub mod template;
 pub mod view;
 pub mod whoami;
 
@@ -51,6 +52,8 @@ pub enum PluginConfig {
     Rewrite(rewrite::config::Config),
     /// `cache`.
     Cache(Box<cache::config::Config>),
+    /// All `template` directives of a block.
+    Template(Box<template::config::Config>),
     /// `hosts`.
     Hosts(Box<hosts::config::Config>),
     /// `kubernetes`.
@@ -81,6 +84,7 @@ impl PluginConfig {
             Self::Loadbalance(_) => "loadbalance",
             Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
+            Self::Template(_) => "template",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::Loop(_) => "loop",
@@ -108,6 +112,7 @@ impl PluginConfig {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
+            (Self::Template(all), Self::Template(more)) => all.rules.extend(more.rules),
             (_, other) => return Some(other),
         }
         None
@@ -185,7 +190,9 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("dnssec"),
     not_yet("tls"),
     not_yet("minimal"),
-    not_yet("template"),
+    repeats("template", |line, cx| {
+        template::config::parse(line, cx).map(Box::new).map(PluginConfig::Template)
+    }),
     not_yet("transfer"),
     not_yet("dynupdate"),
     once("hosts", |line, cx| hosts::config::parse(line, cx).map(Box::new).map(PluginConfig::Hosts)),

@@ -73,7 +73,7 @@ fn push_label(text: &mut String, label: &[u8]) {
 }
 
 /// What stands behind a backslash: three digits are an octet's number, anything else is itself.
-fn escaped(octets: &mut std::str::Bytes<'_>) -> Option<u8> {
+pub(super) fn escaped(octets: &mut std::str::Bytes<'_>) -> Option<u8> {
     let first = octets.next()?;
     if !first.is_ascii_digit() {
         return Some(first);

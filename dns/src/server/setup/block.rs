@@ -19,6 +19,7 @@ use crate::{
         r#loop::Loop,
         metadata::Provider,
         rewrite::Rewrite,
+        template::Template,
         view::View,
         whoami::Whoami,
     },
@@ -101,6 +102,10 @@ impl Builder<'_> {
                 parts.chain.push(Arc::new(Loadbalance::start(config)));
                 parts.only_long |= !Loadbalance::is_plain(config);
                 parts.short_plan().rotate = true;
+            }
+            PluginConfig::Template(config) => {
+                parts.chain.push(Arc::new(Template::new(config, &self.workshop.metrics)));
+                parts.only_long = true;
             }
             PluginConfig::View(config) => {
                 let view = View::new(config);
