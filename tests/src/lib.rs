@@ -17,3 +17,4 @@ pub mod process;
 pub mod rules;
 pub mod scripted_api;
 pub mod suite;
+pub mod upstream;

@@ -8,19 +8,27 @@ pub mod errors;
 pub mod forward;
 pub mod health;
 pub mod hosts;
+pub mod https;
+pub mod https3;
 pub mod kubernetes;
+mod limits;
 pub mod loadbalance;
 pub mod log;
 pub mod r#loop;
 pub mod metadata;
 pub mod multisocket;
 pub mod prometheus;
+pub mod quic;
 pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod template;
 pub mod view;
+pub mod timeouts;
+pub mod tls;
 pub mod whoami;
+
+pub use limits::Limits;
 
 use crate::corefile::checker::Checker;
 use crate::corefile::tree::Line;
@@ -30,6 +38,14 @@ use crate::corefile::tree::Line;
 pub enum PluginConfig {
     /// `metadata`.
     Metadata(metadata::config::Config),
+    /// `quic`.
+    Quic(Limits),
+    /// `https`.
+    Https(Limits),
+    /// `https3`.
+    Https3(Limits),
+    /// `timeouts`.
+    Timeouts(timeouts::config::Config),
     /// `multisocket`.
     Multisocket(multisocket::config::Config),
     /// `reload`.
@@ -54,6 +70,8 @@ pub enum PluginConfig {
     Cache(Box<cache::config::Config>),
     /// All `template` directives of a block.
     Template(Box<template::config::Config>),
+    /// `tls`.
+    Tls(Box<tls::config::Config>),
     /// `hosts`.
     Hosts(Box<hosts::config::Config>),
     /// `kubernetes`.
@@ -73,6 +91,10 @@ impl PluginConfig {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
+            Self::Quic(_) => "quic",
+            Self::Https(_) => "https",
+            Self::Https3(_) => "https3",
+            Self::Timeouts(_) => "timeouts",
             Self::Multisocket(_) => "multisocket",
             Self::Reload(_) => "reload",
             Self::Bind(_) => "bind",
@@ -85,6 +107,7 @@ impl PluginConfig {
             Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
             Self::Template(_) => "template",
+            Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::Loop(_) => "loop",
@@ -98,7 +121,12 @@ impl PluginConfig {
     pub const fn handles_queries(&self) -> bool {
         !matches!(
             self,
-            Self::Multisocket(_)
+            Self::Quic(_)
+                | Self::Https(_)
+                | Self::Https3(_)
+                | Self::Timeouts(_)
+                | Self::Tls(_)
+                | Self::Multisocket(_)
                 | Self::Reload(_)
                 | Self::Bind(_)
                 | Self::Ready(_)
@@ -149,11 +177,11 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("geoip"),
     not_yet("cancel"),
     not_yet("proxyproto"),
-    not_yet("quic"),
+    once("quic", |line, cx| quic::config::parse(line, cx).map(PluginConfig::Quic)),
     not_yet("grpc_server"),
-    not_yet("https"),
-    not_yet("https3"),
-    not_yet("timeouts"),
+    once("https", |line, cx| https::config::parse(line, cx).map(PluginConfig::Https)),
+    once("https3", |line, cx| https3::config::parse(line, cx).map(PluginConfig::Https3)),
+    once("timeouts", |line, cx| timeouts::config::parse(line, cx).map(PluginConfig::Timeouts)),
     once("multisocket", |line, cx| {
         multisocket::config::parse(line, cx).map(PluginConfig::Multisocket)
     }),
@@ -188,7 +216,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
     not_yet("header"),
     not_yet("dnssec"),
-    not_yet("tls"),
+    once("tls", |line, cx| tls::config::parse(line, cx).map(Box::new).map(PluginConfig::Tls)),
     not_yet("minimal"),
     repeats("template", |line, cx| {
         template::config::parse(line, cx).map(Box::new).map(PluginConfig::Template)

@@ -9,6 +9,7 @@ pub mod query;
 pub mod record_text;
 pub mod reply;
 pub mod text;
+pub mod ttl;
 
 /// Record types that the server itself gives meaning to (IANA DNS parameters).
 pub mod rtype {
