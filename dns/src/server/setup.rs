@@ -6,7 +6,7 @@ mod block;
 
 use std::{any::Any, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use daymark_cluster::{Needs, Reader};
+use daymark_cluster::{Kind, Needs, Reader};
 use tokio::runtime::Handle;
 
 use self::block::Parts;
@@ -142,8 +142,14 @@ enum Page {
 impl<'a> Builder<'a> {
     fn new(checked: &Checked, workshop: &'a Workshop) -> Result<Self, SetupError> {
         let mut needs: Vec<(Api, Needs)> = Vec::new();
-        for config in checked.servers.iter().flat_map(kubernetes_of) {
-            let wanted = kubernetes::view(config, Vec::new()).needs();
+        let with_server = |server| kubernetes_of(server).map(move |config| (server, config));
+        for (server, config) in checked.servers.iter().flat_map(with_server) {
+            let mut wanted = kubernetes::view(config, Vec::new()).needs();
+            let has_metadata =
+                server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Metadata(_)));
+            if has_metadata && wanted.kinds.contains(Kind::Pod) {
+                wanted.labels = wanted.labels.with(Kind::Pod);
+            }
             match needs.iter_mut().find(|(api, _)| *api == config.api) {
                 Some((_, all)) => *all = all.union(wanted),
                 None => needs.push((config.api.clone(), wanted)),

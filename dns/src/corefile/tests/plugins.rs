@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 24] = [
     (
         "bind",
         include_str!("../../plugins/bind/cases.txt"),
@@ -96,6 +96,16 @@ pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
         include_str!("../../plugins/reload/README.md"),
     ),
     (
+        "rewrite",
+        include_str!("../../plugins/rewrite/cases.txt"),
+        include_str!("../../plugins/rewrite/README.md"),
+    ),
+    (
+        "template",
+        include_str!("../../plugins/template/cases.txt"),
+        include_str!("../../plugins/template/README.md"),
+    ),
+    (
         "timeouts",
         include_str!("../../plugins/timeouts/cases.txt"),
         include_str!("../../plugins/timeouts/README.md"),
@@ -104,6 +114,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
         "tls",
         include_str!("../../plugins/tls/cases.txt"),
         include_str!("../../plugins/tls/README.md"),
+    ),
+    (
+        "view",
+        include_str!("../../plugins/view/cases.txt"),
+        include_str!("../../plugins/view/README.md"),
     ),
     (
         "whoami",

@@ -68,7 +68,9 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
         ("answer", Field::Answer),
     ];
     let Some((field, args)) = rest.split_first() else {
-        cx.args(line, 1..=usize::MAX, "what to rewrite: name, type, class, ttl, rcode, cname or edns0");
+        let want = "what to rewrite: name, type, class, ttl, rcode, cname or edns0".to_owned();
+        let (name, found) = (line.name().text.to_string(), words.len());
+        cx.mistake(line.span(), Cause::Arguments { name, want, found });
         return None;
     };
     let args = Args { field, words: args };

@@ -5,7 +5,7 @@ use hickory_proto::rr::{RData, Record};
 
 use super::{
     config::Config,
-    reversal::{Reversal, revert_code, revert_records},
+    reversal::{Reversal, revert_code, revert_options, revert_records},
     rule::{Rule, Subject},
 };
 use crate::{
@@ -74,6 +74,7 @@ impl Plugin for Rewrite {
 async fn revert(mut answer: Answer, asked: &Query, reversals: &[Reversal]) -> Answer {
     let tail = lead_elsewhere(&mut answer, asked, reversals).await;
     revert_records(&mut answer.message, reversals);
+    revert_options(&mut answer.message, reversals);
     answer.message.answers.extend(tail);
     let code = &mut answer.message.metadata.response_code;
     *code = revert_code(*code, reversals);

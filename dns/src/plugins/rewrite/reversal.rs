@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData, Record, rdata::opt::EdnsOption},
+    rr::{
+        Name, RData, Record,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
 };
 
 use super::renaming::Renaming;
@@ -89,6 +92,21 @@ pub(super) fn revert_records(message: &mut Message, reversals: &[Reversal]) {
                 Reversal::Ttl { least, most } => record.ttl = record.ttl.max(*least).min(*most),
                 Reversal::Rcode { .. } | Reversal::Cname(_) | Reversal::Option { .. } => {}
             }
+        }
+    }
+}
+
+/// Brings options in the reply of an upstream back to what the client sent.
+pub(super) fn revert_options(message: &mut Message, reversals: &[Reversal]) {
+    let Some(edns) = &mut message.edns else { return };
+    let options = &mut edns.options_mut().options;
+    for reversal in reversals.iter().rev() {
+        let Reversal::Option { code, before } = reversal else { continue };
+        let code = EdnsCode::from(*code);
+        let Some(at) = options.iter().position(|(known, _)| *known == code) else { continue };
+        match before {
+            Some(before) => options[at].1 = before.clone(),
+            None => drop(options.remove(at)),
         }
     }
 }

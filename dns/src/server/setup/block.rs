@@ -16,7 +16,7 @@ use crate::{
         errors::ErrorLog,
         forward::{self, Forward},
         hosts::Hosts,
-        kubernetes::{self, Kubernetes, programming::Programming},
+        kubernetes::{self, Kubernetes, metadata::Known, programming::Programming},
         loadbalance::Loadbalance,
         log::QueryLog,
         r#loop::Loop,
@@ -107,6 +107,8 @@ impl Builder<'_> {
                 let lost = self.workshop.metrics.log_lost.with_label_values(&["queries"]);
                 let log = QueryLog::new(config.clone(), lost);
                 log.start_printing(std::io::stdout());
+                // Labels are worked out where the query is an object.
+                parts.only_long |= parts.metadata.is_some() && log.wants_labels();
                 parts.log = Some(log);
             }
             PluginConfig::Loadbalance(config) => {
@@ -213,6 +215,12 @@ impl Builder<'_> {
         let programming = Programming::new(&self.workshop.metrics);
         self.plan.keep.push(Box::new(reader.follow(programming)));
         self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        if parts.metadata.is_some() {
+            let (known, follower) = Known::new(&table.view);
+            let following = follower.map(|follower| reader.follow(follower));
+            self.plan.keep.extend(following.map(|kept| Box::new(kept) as _));
+            parts.providers.push(known);
+        }
         let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
         let fallthrough = kubernetes::fallthrough(config);
