@@ -33,7 +33,9 @@ pub enum PatternError {
     #[error("{0}")]
     Syntax(String),
     /// Text within brackets that Go takes as it is, and Rust for an operator.
-    #[error("within brackets, `{0}` means something else in Rust's syntax than in Go's; write `\\{0}`")]
+    #[error(
+        "within brackets, `{0}` means something else in Rust's syntax than in Go's; write `\\{0}`"
+    )]
     Bracket(&'static str),
 }
 
@@ -61,9 +63,7 @@ impl Pattern {
             Err(error) => error,
         };
         let cause = match error {
-            PatternError::Long => {
-                Cause::TooLarge { what: "bytes of a pattern", most: MAX_PATTERN }
-            }
+            PatternError::Long => Cause::TooLarge { what: "bytes of a pattern", most: MAX_PATTERN },
             _ => Cause::Value {
                 found: token.text.to_string(),
                 want: "a regular expression".to_owned(),
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn what_rust_reads_otherwise_than_go_is_refused() {
-        for good in [r"a[^]]b", r"[[:alpha:]-]+", r"\[[a-z]\]", r"[\[&]", r"(?P<a>[0-9]*)[.]", r"[a-]"]
+        for good in
+            [r"a[^]]b", r"[[:alpha:]-]+", r"\[[a-z]\]", r"[\[&]", r"(?P<a>[0-9]*)[.]", r"[a-]"]
         {
             assert!(Pattern::new(good).is_ok(), "{good}: {:?}", Pattern::new(good));
         }

@@ -101,18 +101,36 @@ const OTHER_EACH: [&str; 6] = ["sum", "findLast", "findLastIndex", "groupBy", "s
 
 /// Functions of values that we do not have.
 const OTHER: [&str; 24] = [
-    "splitAfter", "mean", "median", "toJSON", "fromJSON", "toBase64", "fromBase64", "now",
-    "duration", "date", "timezone", "get", "take", "keys", "values", "toPairs", "fromPairs", "uniq",
-    "concat", "flatten", "sort", "bitnot", "bitand", "bitor",
+    "splitAfter",
+    "mean",
+    "median",
+    "toJSON",
+    "fromJSON",
+    "toBase64",
+    "fromBase64",
+    "now",
+    "duration",
+    "date",
+    "timezone",
+    "get",
+    "take",
+    "keys",
+    "values",
+    "toPairs",
+    "fromPairs",
+    "uniq",
+    "concat",
+    "flatten",
+    "sort",
+    "bitnot",
+    "bitand",
+    "bitor",
 ];
 
 /// Whether a function of the language has this name; we may not have it.
 pub(super) fn exists(name: &str) -> bool {
     const MORE: [&str; 6] = ["type", "bitxor", "bitnand", "bitshl", "bitshr", "bitushr"];
-    named(name).is_some()
-        || takes_predicate(name)
-        || OTHER.contains(&name)
-        || MORE.contains(&name)
+    named(name).is_some() || takes_predicate(name) || OTHER.contains(&name) || MORE.contains(&name)
 }
 
 /// Whether the second argument of this function is a predicate.
@@ -143,8 +161,12 @@ impl Builtin {
             (Builtin::Len, [one]) if list(one) || one.may_be(&Text) => Ok(Int),
             (Builtin::Len, _) => Err("one text or list"),
             (Builtin::Abs, [one]) if one.is_number() => Ok(one.clone()),
-            (Builtin::Ceil | Builtin::Floor | Builtin::Round, [one]) if one.is_number() => Ok(Float),
-            (Builtin::Abs | Builtin::Ceil | Builtin::Floor | Builtin::Round, _) => Err("one number"),
+            (Builtin::Ceil | Builtin::Floor | Builtin::Round, [one]) if one.is_number() => {
+                Ok(Float)
+            }
+            (Builtin::Abs | Builtin::Ceil | Builtin::Floor | Builtin::Round, _) => {
+                Err("one number")
+            }
             (Builtin::Int, [one]) if one.is_number() || one.may_be(&Text) => Ok(Int),
             (Builtin::Float, [one]) if one.is_number() || one.may_be(&Text) => Ok(Float),
             (Builtin::Int | Builtin::Float, _) => Err("one number or text"),
@@ -155,7 +177,11 @@ impl Builtin {
             (Builtin::Upper | Builtin::Lower, _) => need(texts(1, 1), Text, "one text"),
             (Builtin::Split, _) => {
                 let good = matches!(arguments.len(), 2 | 3) && text(0) && text(1) && whole(2);
-                need(good, List(Box::new(Text)), "a text, a separator, and perhaps a number of parts")
+                need(
+                    good,
+                    List(Box::new(Text)),
+                    "a text, a separator, and perhaps a number of parts",
+                )
             }
             (Builtin::Replace, _) => {
                 let good = matches!(arguments.len(), 3 | 4) && (0..3).all(text) && whole(3);

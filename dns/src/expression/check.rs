@@ -35,9 +35,7 @@ impl Checker<'_> {
                 Ok((code, Type::List(Box::new(kind.unwrap_or(Type::Any)))))
             }
             Kind::Name(name) => self.name(name, at),
-            Kind::Element => {
-                Ok((Code::Element, self.element.clone().unwrap_or(Type::Any)))
-            }
+            Kind::Element => Ok((Code::Element, self.element.clone().unwrap_or(Type::Any))),
             Kind::Call(name, arguments) => self.call(name, arguments, at),
             Kind::Not(part) => {
                 let code = self.typed(part, &Type::Bool, "`not` is for true or false")?;
@@ -46,13 +44,17 @@ impl Checker<'_> {
             Kind::Sign(negative, part) => {
                 let (code, kind) = self.part(part)?;
                 if !kind.is_number() {
-                    return Err(ExpressionError::new(at, format!("a sign is for a number, not {kind}")));
+                    return Err(ExpressionError::new(
+                        at,
+                        format!("a sign is for a number, not {kind}"),
+                    ));
                 }
                 Ok((if *negative { Code::Negative(Box::new(code)) } else { code }, kind))
             }
             Kind::Binary(operator, left, right) => self.binary(*operator, left, right, at),
             Kind::Choice(condition, one, other) => {
-                let condition = self.typed(condition, &Type::Bool, "what stands before `?` is true or false")?;
+                let condition =
+                    self.typed(condition, &Type::Bool, "what stands before `?` is true or false")?;
                 let ((one, kind), (other, other_kind)) = (self.part(one)?, self.part(other)?);
                 let code = Code::Choice(Box::new(condition), Box::new(one), Box::new(other));
                 Ok((code, kind.or(other_kind)))
@@ -126,7 +128,9 @@ impl Checker<'_> {
                 let (which, _) = self.part(which)?;
                 Ok((Code::Group(Box::new(which)), Type::Text))
             }
-            ("incidr", _) => Err(ExpressionError::new(at, "`incidr` takes an address and a network")),
+            ("incidr", _) => {
+                Err(ExpressionError::new(at, "`incidr` takes an address and a network"))
+            }
             ("metadata", _) => Err(ExpressionError::new(at, "`metadata` takes a label")),
             ("group", _) if self.scope.groups => {
                 Err(ExpressionError::new(at, "`group` takes a number or a name"))
@@ -165,7 +169,10 @@ impl Checker<'_> {
             Type::List(element) => *element,
             Type::Any => Type::Any,
             other => {
-                return Err(ExpressionError::new(at, format!("`{name}` takes a list, not {other}")));
+                return Err(ExpressionError::new(
+                    at,
+                    format!("`{name}` takes a list, not {other}"),
+                ));
             }
         };
         let inner = Checker { scope: self.scope, element: Some(element.clone()) };
@@ -194,7 +201,9 @@ impl Checker<'_> {
                     return Err(ExpressionError::new(network.at, what));
                 }
             },
-            _ => NetworkOf::Text(Box::new(self.typed(network, &Type::Text, "a network is text")?)),
+            _ => {
+                NetworkOf::Text(Box::new(self.typed(network, &Type::Text, "a network is text")?))
+            }
         };
         Ok((Code::InNetwork(Box::new(code), of), Type::Bool))
     }
@@ -245,7 +254,8 @@ impl Checker<'_> {
             return Err(ExpressionError::new(at, format!("`matches` is for text, not {kind}")));
         }
         let Kind::Constant(Value::Text(text)) = &pattern.kind else {
-            let what = "a pattern that is worked out is not available in Daymark; write it in quotes";
+            let what =
+                "a pattern that is worked out is not available in Daymark; write it in quotes";
             return Err(ExpressionError::new(pattern.at, what));
         };
         let pattern = Pattern::new(text)

@@ -2,7 +2,12 @@
 
 use regex::Regex;
 
-use super::{builtins::Builtin, facts::{Fact, Network}, syntax::Operator, value::Value};
+use super::{
+    builtins::Builtin,
+    facts::{Fact, Network},
+    syntax::Operator,
+    value::Value,
+};
 
 /// A part that can be evaluated.
 #[derive(Debug, Clone)]

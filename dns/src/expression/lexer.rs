@@ -33,7 +33,17 @@ const MARKS: [&str; 38] = [
 
 /// Operators that are words.
 const OPERATORS: [&str; 11] = [
-    "not", "in", "or", "and", "matches", "contains", "startsWith", "endsWith", "let", "if", "else",
+    "not",
+    "in",
+    "or",
+    "and",
+    "matches",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "let",
+    "if",
+    "else",
 ];
 
 /// Splits `text` into words; the last one is [`WordKind::End`].
@@ -143,7 +153,8 @@ fn quoted(rest: &str, quote: char, at: usize) -> Result<Found, ExpressionError> 
                     'v' => '\x0b',
                     same @ ('\\' | '\'' | '"' | '`' | '?') => same,
                     _ => {
-                        let what = format!("`\\{escaped}` is no escape; write `\\\\` for a backslash");
+                        let what =
+                            format!("`\\{escaped}` is no escape; write `\\\\` for a backslash");
                         return Err(ExpressionError::new(at + offset, what));
                     }
                 });

@@ -20,8 +20,11 @@ mod value;
 
 use std::fmt;
 
-pub use self::{run::RunError, value::{Type, Value}};
 use self::{code::Code, run::Machine};
+pub use self::{
+    run::RunError,
+    value::{Type, Value},
+};
 use crate::{
     corefile::{cause::Cause, checker::Checker, tree::Token},
     plugin::Query,
@@ -132,8 +135,20 @@ impl Expression {
 /// Whether `name` can't be a variable: it is a word of the language, or a function of it or ours.
 pub fn is_reserved(name: &str) -> bool {
     const WORDS: [&str; 14] = [
-        "true", "false", "nil", "in", "not", "and", "or", "matches", "contains", "startsWith",
-        "endsWith", "let", "if", "else",
+        "true",
+        "false",
+        "nil",
+        "in",
+        "not",
+        "and",
+        "or",
+        "matches",
+        "contains",
+        "startsWith",
+        "endsWith",
+        "let",
+        "if",
+        "else",
     ];
     let ours = ["incidr", "metadata", "group"];
     WORDS.contains(&name)

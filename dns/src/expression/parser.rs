@@ -224,7 +224,10 @@ impl Parser {
         match kind {
             WordKind::Number(text) => {
                 self.next += 1;
-                constant(number(&text).ok_or_else(|| ExpressionError::new(at, "this number is out of range"))?)
+                constant(
+                    number(&text)
+                        .ok_or_else(|| ExpressionError::new(at, "this number is out of range"))?,
+                )
             }
             WordKind::Text(text) => {
                 self.next += 1;
@@ -353,7 +356,10 @@ fn binary(at: usize, operator: Operator, left: Node, right: Node) -> Parsed {
 
 fn checked(node: Node) -> Parsed {
     if node.depth > MAX_DEPTH {
-        return Err(ExpressionError::new(node.at, format!("it has more than {MAX_DEPTH} steps in a row")));
+        return Err(ExpressionError::new(
+            node.at,
+            format!("it has more than {MAX_DEPTH} steps in a row"),
+        ));
     }
     Ok(node)
 }

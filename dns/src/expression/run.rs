@@ -131,7 +131,9 @@ impl<'a> Machine<'a> {
         let address = self.text(address)?.parse().map_err(|_| RunError::NoAddress)?;
         let network = match network {
             NetworkOf::Known(network) => *network,
-            NetworkOf::Text(code) => Network::parse(&self.text(code)?).ok_or(RunError::NoNetwork)?,
+            NetworkOf::Text(code) => {
+                Network::parse(&self.text(code)?).ok_or(RunError::NoNetwork)?
+            }
         };
         Ok(Value::Bool(network.contains(address)))
     }

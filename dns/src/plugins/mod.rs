@@ -23,9 +23,9 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod template;
-pub mod view;
 pub mod timeouts;
 pub mod tls;
+pub mod view;
 pub mod whoami;
 
 pub use limits::Limits;

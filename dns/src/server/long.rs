@@ -14,8 +14,8 @@ use hickory_proto::{
 use super::routes::{Block, Routes};
 use crate::{
     metrics::{Recorder, counters::Observation},
-    plugins::metadata::Metadata,
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
+    plugins::metadata::Metadata,
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,

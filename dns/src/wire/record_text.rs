@@ -183,7 +183,8 @@ fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
         (RecordType::SOA, [primary, mailbox, serial, timers @ ..]) => {
             let [refresh, retry, expire, minimum] = timers else { return Err(wrong()) };
             let time = |word: &Word| seconds(&word.text).ok_or_else(wrong);
-            let signed = |word: &Word| time(word).and_then(|t| i32::try_from(t).map_err(|_| wrong()));
+            let signed =
+                |word: &Word| time(word).and_then(|t| i32::try_from(t).map_err(|_| wrong()));
             RData::SOA(SOA::new(
                 named(primary)?,
                 named(mailbox)?,
@@ -195,7 +196,8 @@ fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
             ))
         }
         (RecordType::TXT, [_, ..]) => {
-            let strings = words.iter().map(|word| unescaped(&word.text).filter(|s| s.len() <= MAX_STRING));
+            let strings =
+                words.iter().map(|word| unescaped(&word.text).filter(|s| s.len() <= MAX_STRING));
             let strings: Vec<Vec<u8>> = strings.collect::<Option<_>>().ok_or_else(wrong)?;
             RData::TXT(TXT::from_bytes(strings.iter().map(Vec::as_slice).collect()))
         }
@@ -265,9 +267,22 @@ mod tests {
     #[test]
     fn what_is_no_record_is_told() {
         for line in [
-            "", "a.", "a. 60", "a. 60 IN", "a. 60 IN A", "a. 60 IN A ::1", "a. IN A 1.2.3.4 5",
-            "a..b A 10.0.0.1", " A 10.0.0.1", "a. 60 IN TXT \"b", "a. IN SOA ns. m. (1 2 3 4 5",
-            "a. NONSENSE b", "a. TYPE1 \\# 3 0a", "a. TXT", "<no value> A 10.0.0.1", "a. A )10.0.0.1",
+            "",
+            "a.",
+            "a. 60",
+            "a. 60 IN",
+            "a. 60 IN A",
+            "a. 60 IN A ::1",
+            "a. IN A 1.2.3.4 5",
+            "a..b A 10.0.0.1",
+            " A 10.0.0.1",
+            "a. 60 IN TXT \"b",
+            "a. IN SOA ns. m. (1 2 3 4 5",
+            "a. NONSENSE b",
+            "a. TYPE1 \\# 3 0a",
+            "a. TXT",
+            "<no value> A 10.0.0.1",
+            "a. A )10.0.0.1",
             "a. 99999999999 A 10.0.0.1",
         ] {
             assert!(record(line).is_err(), "{line}: {:?}", record(line));

@@ -2,8 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use daymark_cluster::{Delta, ObjectName, Pod, Snapshot, store::Follow};
 use dashmap::DashMap;
+use daymark_cluster::{Delta, ObjectName, Pod, Snapshot, store::Follow};
 use hickory_proto::rr::Name;
 
 use crate::{
@@ -43,9 +43,11 @@ impl Known {
     fn part(&self, name: &Name, label: &str) -> Option<String> {
         let mut folded = FoldedName::default();
         fold(name, &mut folded)?;
-        let found = self.view.zones.iter().find_map(|zone| {
-            Some((zone, folded.labels_above(&zone.wire, zone.labels)?))
-        });
+        let found = self
+            .view
+            .zones
+            .iter()
+            .find_map(|zone| Some((zone, folded.labels_above(&zone.wire, zone.labels)?)));
         let (zone, above) = found?;
         let labels = name.iter().take(above).map(|label| {
             let one = Name::from_labels([label]).map(|one| text::folded(&one));
@@ -189,8 +191,14 @@ mod tests {
             let labels: Vec<String> = text.split('.').map(str::to_owned).collect();
             let parts = Parts::of(&labels, multicluster, zonal)?;
             Some([
-                parts.kind, parts.namespace, parts.service, parts.endpoint, parts.cluster,
-                parts.port, parts.protocol, parts.zone,
+                parts.kind,
+                parts.namespace,
+                parts.service,
+                parts.endpoint,
+                parts.cluster,
+                parts.port,
+                parts.protocol,
+                parts.zone,
             ])
         };
         let some = |wanted: [&str; 8]| Some(wanted.map(str::to_owned));

@@ -95,7 +95,9 @@ impl Line {
     fn label(&self, label: &str, out: &mut String) {
         let mut held = self.labels.iter().flat_map(|labels| labels.iter());
         match held.find(|(known, _)| &**known == label) {
-            Some((_, value)) => out.extend(value.chars().map(|c| if c.is_control() { '?' } else { c })),
+            Some((_, value)) => {
+                out.extend(value.chars().map(|c| if c.is_control() { '?' } else { c }))
+            }
             None => out.push('-'),
         }
     }

@@ -153,10 +153,8 @@ impl QueryLog {
 
     /// The labels that the query has a value for.
     fn label_values(&self, query: &Query) -> Option<Box<[(Box<str>, String)]>> {
-        let value = |label: &Box<str>| {
-            let value = query.metadata.value(label).filter(|value| !value.is_empty())?;
-            Some((label.clone(), value))
-        };
+        let value =
+            |label: &Box<str>| query.metadata.value(label).map(|value| (label.clone(), value));
         let values: Box<[_]> = self.labels.iter().filter_map(value).collect();
         (!values.is_empty()).then_some(values)
     }

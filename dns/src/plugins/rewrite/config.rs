@@ -264,10 +264,7 @@ fn cname(args: &Args<'_>, cx: &mut Checker<'_>) -> Option<Action> {
             }
             let pattern = Pattern::parse(&lower(from), cx)?;
             let groups = pattern.0.captures_len() - 1;
-            Renaming {
-                from: Match::Regex(pattern),
-                to: Replacement::with_groups(&target, groups),
-            }
+            Renaming { from: Match::Regex(pattern), to: Replacement::with_groups(&target, groups) }
         }
     };
     Some(Action::Cname(Arc::new(renaming)))

@@ -92,7 +92,9 @@ impl EdnsRule {
                 Some(std::mem::replace(&mut options[at].1, option))
             }
             // What is made of the query is there once.
-            (Some(_), EdnsAction::Append) if !matches!(self.value, Value::Octets(_)) => return None,
+            (Some(_), EdnsAction::Append) if !matches!(self.value, Value::Octets(_)) => {
+                return None;
+            }
             (Some(_), EdnsAction::Append) | (None, EdnsAction::Set | EdnsAction::Append) => {
                 options.push((code, option));
                 None
@@ -156,6 +158,25 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
         IpAddr::V6(address) => {
             let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
             IpAddr::V6((address.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_first_bits() {
+        for (address, bits, wanted) in [
+            ("10.1.2.3", 24, "10.1.2.0"),
+            ("10.1.2.3", 0, "0.0.0.0"),
+            ("10.1.2.3", 32, "10.1.2.3"),
+            ("2001:db8::1", 0, "::"),
+            ("2001:db8:ffff::1", 33, "2001:db8:8000::"),
+            ("2001:db8::1", 128, "2001:db8::1"),
+        ] {
+            assert_eq!(masked(address.parse().unwrap(), bits).to_string(), wanted);
         }
     }
 }

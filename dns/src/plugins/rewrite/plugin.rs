@@ -84,12 +84,14 @@ async fn revert(mut answer: Answer, asked: &Query, reversals: &[Reversal]) -> An
 /// Lets the first alias that a rule is for lead elsewhere, and follows it: the aliases up to it stay, the
 /// answer for its new target is given back.
 async fn lead_elsewhere(answer: &mut Answer, asked: &Query, reversals: &[Reversal]) -> Vec<Record> {
+    // What one rule makes of a target is a target for the rules before it, as in CoreDNS.
     let renaming = |record: &Record| {
         let RData::CNAME(target) = &record.data else { return None };
         let target = text::folded(&target.0);
-        reversals.iter().rev().find_map(|reversal| match reversal {
-            Reversal::Cname(renaming) => renaming.apply(&target, &asked.metadata),
-            _ => None,
+        reversals.iter().rev().fold(None, |changed: Option<String>, reversal| {
+            let Reversal::Cname(renaming) = reversal else { return changed };
+            let again = renaming.apply(changed.as_deref().unwrap_or(&target), &asked.metadata);
+            again.or(changed)
         })
     };
     let mut answers = answer.message.answers.iter().enumerate();

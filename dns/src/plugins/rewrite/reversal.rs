@@ -78,8 +78,7 @@ fn ending(name: &str, end: &str) -> Option<usize> {
 
 /// Does to the records of `message` what is done record by record: the last rule's part first, as in CoreDNS.
 pub(super) fn revert_records(message: &mut Message, reversals: &[Reversal]) {
-    let sections =
-        [&mut message.authorities, &mut message.answers, &mut message.additionals];
+    let sections = [&mut message.authorities, &mut message.answers, &mut message.additionals];
     for record in sections.into_iter().flatten() {
         for reversal in reversals.iter().rev() {
             match reversal {

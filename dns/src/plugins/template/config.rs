@@ -12,7 +12,15 @@ use crate::expression::{Expression, Scope, is_reserved};
 use crate::wire::mnemonics;
 
 const PROPERTIES: &[&str] = &[
-    "match", "answer", "additional", "authority", "var", "expr", "rcode", "ederror", "fallthrough",
+    "match",
+    "answer",
+    "additional",
+    "authority",
+    "var",
+    "expr",
+    "rcode",
+    "ederror",
+    "fallthrough",
 ];
 
 /// The settings of all `template` directives of a server block.

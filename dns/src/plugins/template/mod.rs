@@ -10,6 +10,3 @@ mod rule;
 pub mod text;
 
 pub use plugin::Template;
-
-#[cfg(test)]
-mod tests;

@@ -65,8 +65,7 @@ impl Template {
             answer.message.answers.push(record);
             let address = matches!(query.rtype(), RecordType::A | RecordType::AAAA);
             if let Some(target) = target.filter(|_| address)
-                && let Ok(followed) =
-                    query.with_question(target, query.rtype()).ask_server().await
+                && let Ok(followed) = query.with_question(target, query.rtype()).ask_server().await
             {
                 answer.message.metadata.truncation = followed.message.metadata.truncation;
                 answer.message.answers.extend(followed.message.answers);
@@ -96,9 +95,9 @@ impl Template {
     ) -> Result<Record, Failure> {
         let fail = |counter: &IntCounterVec, error: String| {
             let [server, zone, view, class, rtype] = labels(query, found);
-            let labels = [server, zone, view, class, rtype, section, template.source()];
+            let labels = [server, zone, view, class, rtype, section, template.normal()];
             counter.with_label_values(&labels).inc();
-            let what = format!("{section} `{}`: {error}", template.source());
+            let what = format!("{section} `{}`: {error}", template.normal());
             Failure::new("template", FailureReason::Unusable(what.into()))
         };
         let line =

@@ -49,7 +49,9 @@ impl Rule {
     /// Whether `query`, for `name`, is for this rule.
     pub(super) fn judge<'a>(&'a self, query: &'a Query, name: &Domain) -> Verdict<'a> {
         let zones = self.zones.iter().filter(|zone| zone.contains(name));
-        let Some(zone) = zones.max_by_key(|zone| zone.to_wire().len()) else { return Verdict::Pass };
+        let Some(zone) = zones.max_by_key(|zone| zone.to_wire().len()) else {
+            return Verdict::Pass;
+        };
         let question = &query.message.queries[0];
         let (class, rtype) = (u16::from(question.query_class), u16::from(question.query_type));
         let fits = |own: u16, asked: u16| own == ANY || asked == ANY || own == asked;
@@ -96,7 +98,9 @@ impl<'a> Found<'a> {
         }
         for pattern in patterns {
             let Some(found) = pattern.captures(&self.name) else { continue };
-            let text = |group: Option<regex::Match<'_>>| group.map_or("", |group| group.as_str()).to_owned();
+            let text = |group: Option<regex::Match<'_>>| {
+                group.map_or("", |group| group.as_str()).to_owned()
+            };
             let matched: Vec<String> = found.iter().map(text).collect();
             let numbered = matched.iter().enumerate();
             let mut groups: BTreeMap<_, _> =
@@ -126,8 +130,7 @@ impl<'a> Found<'a> {
                 return Ok(false);
             }
         }
-        self.variables =
-            rule.variables.iter().map(|(name, _)| name.as_str()).zip(values).collect();
+        self.variables = rule.variables.iter().map(|(name, _)| name.as_str()).zip(values).collect();
         Ok(true)
     }
 }
@@ -142,9 +145,7 @@ impl Data for Found<'_> {
             Field::Regex => Value::text(self.pattern),
             Field::Class => Value::text(self.class),
             Field::Type => Value::text(self.rtype),
-            Field::Remote => {
-                Value::text(self.query.origin.client.ip().to_canonical().to_string())
-            }
+            Field::Remote => Value::text(self.query.origin.client.ip().to_canonical().to_string()),
             Field::Match => {
                 Value::List(self.matched.iter().map(|text| Value::text(&**text)).collect())
             }

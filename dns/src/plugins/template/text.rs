@@ -18,8 +18,12 @@ mod value;
 
 use std::{collections::BTreeSet, fmt};
 
-pub use self::{run::{Data, FillError}, tree::Field, value::Value};
 use self::tree::Part;
+pub use self::{
+    run::{Data, FillError},
+    tree::Field,
+    value::Value,
+};
 
 /// Most octets of a template.
 const MAX_TEXT: usize = 64 << 10;
@@ -27,7 +31,7 @@ const MAX_TEXT: usize = 64 << 10;
 /// A compiled template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Text {
-    source: String,
+    normal: String,
     parts: Vec<Part>,
     /// Most variables at once.
     slots: usize,
@@ -74,8 +78,9 @@ impl Text {
         if source.len() > MAX_TEXT {
             return Err(TextError::new(0, format!("it is longer than {MAX_TEXT} bytes")));
         }
-        let (parts, slots) = parser::parse(lexer::pieces(source)?, names)?;
-        Ok(Text { source: source.to_owned(), parts, slots })
+        let (pieces, normal) = lexer::pieces(source)?;
+        let (parts, slots) = parser::parse(pieces, names)?;
+        Ok(Text { normal, parts, slots })
     }
 
     /// The text with its actions carried out over `data`.
@@ -86,9 +91,9 @@ impl Text {
         run::fill(&self.parts, self.slots, data)
     }
 
-    /// The template as written.
-    pub fn source(&self) -> &str {
-        &self.source
+    /// The template as Go writes it out, for metrics.
+    pub fn normal(&self) -> &str {
+        &self.normal
     }
 }
 

@@ -33,9 +33,10 @@ impl View {
     pub fn takes(&self, query: &Query) -> bool {
         let groups = |_: &str| String::new();
         let surroundings = Surroundings { query, variables: &[], groups: &groups };
-        self.config.expressions.iter().all(|expression| {
-            matches!(expression.evaluate(&surroundings), Ok(Value::Bool(true)))
-        })
+        self.config
+            .expressions
+            .iter()
+            .all(|expression| matches!(expression.evaluate(&surroundings), Ok(Value::Bool(true))))
     }
 }
 

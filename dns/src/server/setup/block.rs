@@ -23,8 +23,8 @@ use crate::{
         metadata::Provider,
         rewrite::Rewrite,
         template::Template,
-        view::View,
         tls::{self, identity::Identity},
+        view::View,
         whoami::Whoami,
     },
     server::{

@@ -104,7 +104,9 @@ fn value(token: &Token, cx: &mut Checker<'_>) -> Option<Value> {
     };
     let octets = (digits.len().is_multiple_of(2) && digits.is_ascii()).then(|| {
         let pairs = (0..digits.len()).step_by(2).map(|at| digits.get(at..at + 2));
-        pairs.map(|pair| u8::from_str_radix(pair.filter(|p| !p.starts_with('+'))?, 16).ok()).collect()
+        pairs
+            .map(|pair| u8::from_str_radix(pair.filter(|p| !p.starts_with('+'))?, 16).ok())
+            .collect()
     });
     let octets: Option<Vec<u8>> = octets.flatten();
     if octets.is_none() {

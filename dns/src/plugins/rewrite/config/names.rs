@@ -49,7 +49,8 @@ pub(super) fn rule(args: &Args<'_>, cx: &mut Checker<'_>) -> Option<NameRule> {
         }
         How::Prefix | How::Substring => {
             let start = normalized(from);
-            let start = if how == How::Prefix { Match::Prefix(start) } else { Match::Substring(start) };
+            let start =
+                if how == How::Prefix { Match::Prefix(start) } else { Match::Substring(start) };
             Renaming { from: start, to: Replacement::text(&normalized(to)) }
         }
     };
@@ -66,12 +67,7 @@ pub(super) fn must_be_name(token: &Token, name: &str, cx: &mut Checker<'_>) -> O
     Some(())
 }
 
-fn by_pattern(
-    from: &Token,
-    to: &Token,
-    metadata: bool,
-    cx: &mut Checker<'_>,
-) -> Option<Renaming> {
+fn by_pattern(from: &Token, to: &Token, metadata: bool, cx: &mut Checker<'_>) -> Option<Renaming> {
     let pattern = Pattern::parse(from, cx)?;
     let groups = pattern.0.captures_len() - 1;
     let to = if metadata {
@@ -171,7 +167,10 @@ fn answers(words: &[Token], cx: &mut Checker<'_>) -> Option<(bool, Vec<Reversal>
     }
     let names = reversals.iter().any(|r| matches!(r, Reversal::Swap(Part::Owner, _)));
     if let Some(word) = auto.filter(|_| names) {
-        cx.mistake(word.span, Cause::Conflict("`answer auto` and `answer name` exclude each other"));
+        cx.mistake(
+            word.span,
+            Cause::Conflict("`answer auto` and `answer name` exclude each other"),
+        );
         return None;
     }
     Some((auto.is_some(), reversals))

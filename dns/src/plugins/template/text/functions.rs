@@ -164,11 +164,7 @@ fn ordered(pair: &[Value], wanted: fn(Ordering) -> bool) -> Result<Value, FillEr
 }
 
 /// Digits without a sign. Base 0 takes it from the text, in Go's way.
-fn parse_unsigned(
-    text: &str,
-    base: Option<i128>,
-    bits: Option<i128>,
-) -> Result<Value, FillError> {
+fn parse_unsigned(text: &str, base: Option<i128>, bits: Option<i128>) -> Result<Value, FillError> {
     let base = base.and_then(|base| u32::try_from(base).ok()).ok_or(FillError::Argument)?;
     let bits = bits.and_then(|bits| u32::try_from(bits).ok()).ok_or(FillError::Argument)?;
     let lower = text.to_ascii_lowercase();

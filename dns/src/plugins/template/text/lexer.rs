@@ -28,16 +28,18 @@ pub(super) enum Word {
     Mark(&'static str),
 }
 
-/// Splits a template. Empty texts are left out.
-pub(super) fn pieces(source: &str) -> Result<Vec<Piece>, TextError> {
+/// Splits a template. Empty texts are left out. Gives the template as Go writes it out, too: blanks where they
+/// have to be, and no comments.
+pub(super) fn pieces(source: &str) -> Result<(Vec<Piece>, String), TextError> {
     let mut pieces = Vec::new();
+    let mut normal = String::new();
     let mut at = 0;
     let mut trim_start = false;
     while let Some(open) = source[at..].find("{{") {
         let open = at + open;
         let inside = open + 2;
         let trims_before = starts_trim(&source[inside..]);
-        push_text(&source[at..open], trim_start, trims_before, &mut pieces);
+        push_text(&source[at..open], trim_start, trims_before, &mut pieces, &mut normal);
         let start = if trims_before { inside + 1 } else { inside };
         let rest = &source[start..];
         let lead = rest.len() - rest.trim_start_matches(BLANK).len();
@@ -47,7 +49,7 @@ pub(super) fn pieces(source: &str) -> Result<Vec<Piece>, TextError> {
             };
             (None, start + close + 2)
         } else {
-            let (words, end) = words(source, start, open)?;
+            let (words, end) = words(source, start, open, &mut normal)?;
             (Some(words), end)
         };
         let tail = &source[end..];
@@ -58,8 +60,8 @@ pub(super) fn pieces(source: &str) -> Result<Vec<Piece>, TextError> {
         };
         pieces.extend(words.map(|words| Piece::Action(open, words)));
     }
-    push_text(&source[at..], trim_start, false, &mut pieces);
-    Ok(pieces)
+    push_text(&source[at..], trim_start, false, &mut pieces, &mut normal);
+    Ok((pieces, normal))
 }
 
 const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
@@ -76,10 +78,17 @@ fn end_trim(tail: &str) -> Option<usize> {
     (blanks > 0 && rest.starts_with("-}}")).then_some(blanks + 3)
 }
 
-fn push_text(text: &str, trim_start: bool, trim_end: bool, pieces: &mut Vec<Piece>) {
+fn push_text(
+    text: &str,
+    trim_start: bool,
+    trim_end: bool,
+    pieces: &mut Vec<Piece>,
+    normal: &mut String,
+) {
     let text = if trim_start { text.trim_start_matches(BLANK) } else { text };
     let text = if trim_end { text.trim_end_matches(BLANK) } else { text };
     if !text.is_empty() {
+        normal.push_str(text);
         pieces.push(Piece::Text(text.to_owned()));
     }
 }
@@ -87,8 +96,14 @@ fn push_text(text: &str, trim_start: bool, trim_end: bool, pieces: &mut Vec<Piec
 type Words = Vec<(usize, Word)>;
 
 /// The words from `at` up to the braces that close, and where those (or the blanks before ` -}}`) begin.
-fn words(source: &str, at: usize, open: usize) -> Result<(Words, usize), TextError> {
+fn words(
+    source: &str,
+    at: usize,
+    open: usize,
+    normal: &mut String,
+) -> Result<(Words, usize), TextError> {
     let mut words: Words = Vec::new();
+    normal.push_str("{{");
     let mut at = at;
     loop {
         let rest = &source[at..];
@@ -96,6 +111,7 @@ fn words(source: &str, at: usize, open: usize) -> Result<(Words, usize), TextErr
             return Err(TextError::new(open, "this action never closes"));
         };
         if rest.starts_with("}}") || (BLANK.contains(&first) && closes_with_trim(rest)) {
+            normal.push_str("}}");
             return Ok((words, at));
         }
         if BLANK.contains(&first) {
@@ -106,9 +122,16 @@ fn words(source: &str, at: usize, open: usize) -> Result<(Words, usize), TextErr
             matches!(word, Word::Mark(")")) && start + 1 == at && first == '.'
         });
         if adjacent {
-            return Err(TextError::new(at, "a field of what stands in parentheses is not available in Daymark"));
+            return Err(TextError::new(
+                at,
+                "a field of what stands in parentheses is not available in Daymark",
+            ));
         }
         let (word, length) = word(rest, first, at)?;
+        let joined = matches!(word, Word::Mark(")" | ","))
+            || words.last().is_none_or(|(_, before)| matches!(before, Word::Mark("(")));
+        normal.push_str(if joined { "" } else { " " });
+        normal.push_str(&rest[..length]);
         words.push((at, word));
         at += length;
     }
@@ -144,7 +167,10 @@ fn word(rest: &str, first: char, at: usize) -> Result<(Word, usize), TextError> 
             let name = name_at(rest);
             Ok((Word::Name(name.to_owned()), name.len()))
         }
-        '\'' => Err(TextError::new(at, "a character is not available in Daymark; a text stands in double quotes")),
+        '\'' => Err(TextError::new(
+            at,
+            "a character is not available in Daymark; a text stands in double quotes",
+        )),
         _ => match MARKS.iter().find(|mark| rest.starts_with(**mark)) {
             Some(mark) => Ok((Word::Mark(mark), mark.len())),
             None => Err(TextError::new(at, format!("`{first}` has no meaning here"))),
@@ -186,7 +212,12 @@ fn quoted(rest: &str, at: usize) -> Result<(Word, usize), TextError> {
                     Some('t') => '\t',
                     Some('r') => '\r',
                     Some(same @ ('\\' | '"')) => same,
-                    _ => return Err(TextError::new(at + offset, "this escape is not available in Daymark")),
+                    _ => {
+                        return Err(TextError::new(
+                            at + offset,
+                            "this escape is not available in Daymark",
+                        ));
+                    }
                 });
             }
             other => text.push(other),

@@ -14,8 +14,14 @@ const MAX_DEPTH: usize = 20;
 
 /// Makes a tree of the pieces; tells how many variables it needs.
 pub(super) fn parse(pieces: Vec<Piece>, names: &Names) -> Result<(Vec<Part>, usize), TextError> {
-    let mut parser =
-        Parser { pieces: pieces.into_iter(), names, variables: Vec::new(), slots: 0, in_element: false, depth: 0 };
+    let mut parser = Parser {
+        pieces: pieces.into_iter(),
+        names,
+        variables: Vec::new(),
+        slots: 0,
+        in_element: false,
+        depth: 0,
+    };
     let (parts, end) = parser.body()?;
     match end {
         End::Source => Ok((parts, parser.slots)),
@@ -66,7 +72,10 @@ impl Parser<'_> {
                 "with" => parts.push(self.choice(at, &words[1..], true)?),
                 "range" => parts.push(self.range(at, &words[1..])?),
                 "define" | "template" | "block" | "break" | "continue" => {
-                    return Err(TextError::new(at, format!("`{first}` is not available in Daymark")));
+                    return Err(TextError::new(
+                        at,
+                        format!("`{first}` is not available in Daymark"),
+                    ));
                 }
                 _ => parts.push(self.action(at, &words)?),
             }
@@ -98,15 +107,24 @@ impl Parser<'_> {
             End::Close(_) => Ok(Vec::new()),
             End::Else(_, words) if words.is_empty() => match self.inner(self.in_element)? {
                 (parts, End::Close(_)) => Ok(parts),
-                (_, End::Else(at, _)) => Err(TextError::new(at, "there is an `else` before this one")),
-                (_, End::Source) => Err(TextError::new(at, "this never ends: `{{ end }}` is missing")),
+                (_, End::Else(at, _)) => {
+                    Err(TextError::new(at, "there is an `else` before this one"))
+                }
+                (_, End::Source) => {
+                    Err(TextError::new(at, "this never ends: `{{ end }}` is missing"))
+                }
             },
             End::Else(at, _) => Err(TextError::new(at, "nothing may stand behind this `else`")),
             End::Source => Err(TextError::new(at, "this never ends: `{{ end }}` is missing")),
         }
     }
 
-    fn choice(&mut self, at: usize, words: &[(usize, Word)], is_dot: bool) -> Result<Part, TextError> {
+    fn choice(
+        &mut self,
+        at: usize,
+        words: &[(usize, Word)],
+        is_dot: bool,
+    ) -> Result<Part, TextError> {
         self.deeper(at)?;
         let held = self.variables.len();
         let mut arms = Vec::new();
@@ -120,7 +138,8 @@ impl Parser<'_> {
             arms.push((Condition { pipeline, variable, is_dot }, body));
             let word = if is_dot { "with" } else { "if" };
             match end {
-                End::Else(_, next) if matches!(next.first(), Some((_, Word::Name(name))) if name == word) => {
+                End::Else(_, next) if matches!(next.first(), Some((_, Word::Name(name))) if name == word) =>
+                {
                     words = next[1..].to_vec();
                 }
                 end => break self.otherwise(at, end)?,
@@ -135,9 +154,13 @@ impl Parser<'_> {
         self.deeper(at)?;
         let held = self.variables.len();
         let (first, second, rest) = match words {
-            [(_, Word::Variable(index, one)), (_, Word::Mark(",")), (_, Word::Variable(element, other)), (_, Word::Mark(":=")), rest @ ..]
-                if one.is_empty() && other.is_empty() =>
-            {
+            [
+                (_, Word::Variable(index, one)),
+                (_, Word::Mark(",")),
+                (_, Word::Variable(element, other)),
+                (_, Word::Mark(":=")),
+                rest @ ..,
+            ] if one.is_empty() && other.is_empty() => {
                 (Some(index.clone()), Some(element.clone()), rest)
             }
             _ => {
@@ -233,7 +256,10 @@ impl Parser<'_> {
                 let count = operands.len() + usize::from(piped);
                 let (least, most) = function.arity();
                 if !(least..=most).contains(&count) {
-                    return Err(TextError::new(place, format!("`{name}` can't take {count} arguments")));
+                    return Err(TextError::new(
+                        place,
+                        format!("`{name}` can't take {count} arguments"),
+                    ));
                 }
                 if function == Function::Printf {
                     check_format(&operands, count, place)?;
@@ -248,7 +274,9 @@ impl Parser<'_> {
                 }
                 Ok(Call::Meta(operands))
             }
-            Word::Variable(name, path) if name.is_empty() && matches!(&path[..], [one] if one == "Meta") => {
+            Word::Variable(name, path)
+                if name.is_empty() && matches!(&path[..], [one] if one == "Meta") =>
+            {
                 let operands = self.operands(rest)?;
                 if operands.len() + usize::from(piped) != 1 {
                     return Err(TextError::new(place, "`$.Meta` takes one label"));
@@ -259,7 +287,10 @@ impl Parser<'_> {
                 let mut operands = self.operands(words)?;
                 match operands.pop() {
                     Some(operand) if operands.is_empty() && !piped => Ok(Call::Operand(operand)),
-                    _ => Err(TextError::new(place, "a value takes no arguments; a function's name stands first")),
+                    _ => Err(TextError::new(
+                        place,
+                        "a value takes no arguments; a function's name stands first",
+                    )),
                 }
             }
         }
@@ -291,7 +322,10 @@ impl Parser<'_> {
                 }
                 Word::Variable(name, path) => {
                     if !path.is_empty() {
-                        return Err(TextError::new(*at, "a field of a variable is not available in Daymark"));
+                        return Err(TextError::new(
+                            *at,
+                            "a field of a variable is not available in Daymark",
+                        ));
                     }
                     Operand::Variable(self.variable(name, *at)?)
                 }
@@ -312,7 +346,8 @@ impl Parser<'_> {
 
     fn must_be_root(&self, at: usize) -> Result<(), TextError> {
         if self.in_element {
-            let what = "in `with` and `range` the dot is something else; write `$.Name` for `.Name`";
+            let what =
+                "in `with` and `range` the dot is something else; write `$.Name` for `.Name`";
             return Err(TextError::new(at, what));
         }
         Ok(())
@@ -330,9 +365,14 @@ impl Parser<'_> {
             ["Match"] => Field::Match,
             ["Group"] => Field::Groups,
             ["Var"] => Field::Variables,
-            ["Group", name] if self.names.groups.contains(*name) => Field::Group((*name).to_owned()),
+            ["Group", name] if self.names.groups.contains(*name) => {
+                Field::Group((*name).to_owned())
+            }
             ["Group", name] => {
-                return Err(TextError::new(at, format!("no pattern of `match` has a group `{name}`")));
+                return Err(TextError::new(
+                    at,
+                    format!("no pattern of `match` has a group `{name}`"),
+                ));
             }
             ["Var", name] if self.names.variables.contains(*name) => {
                 Field::Variable((*name).to_owned())
@@ -348,9 +388,17 @@ impl Parser<'_> {
             ["Message", "RecursionDesired"] => Field::RecursionDesired,
             ["Message", "CheckingDisabled"] => Field::CheckingDisabled,
             ["Message", "AuthenticatedData"] => Field::AuthenticData,
-            [] => return Err(TextError::new(at, "all data at once can't be printed; name a field: `.Name`")),
+            [] => {
+                return Err(TextError::new(
+                    at,
+                    "all data at once can't be printed; name a field: `.Name`",
+                ));
+            }
             ["Meta", ..] => {
-                return Err(TextError::new(at, "`.Meta` stands first in a command: `.Meta \"plugin/label\"`"));
+                return Err(TextError::new(
+                    at,
+                    "`.Meta` stands first in a command: `.Meta \"plugin/label\"`",
+                ));
             }
             ["Question" | "Message", ..] => {
                 let what = format!("`.{}` is not available in Daymark", names.join("."));
@@ -368,7 +416,8 @@ impl Parser<'_> {
     }
 }
 
-const FIELDS: [&str; 9] = ["Zone", "Name", "Regex", "Match", "Group", "Class", "Type", "Remote", "Var"];
+const FIELDS: [&str; 9] =
+    ["Zone", "Name", "Regex", "Match", "Group", "Class", "Type", "Remote", "Var"];
 
 /// Commands between the `|` that stand in no parentheses.
 fn split_at_pipes(words: &[(usize, Word)]) -> Vec<&[(usize, Word)]> {

@@ -93,7 +93,9 @@ pub(super) fn printf(format: &str, arguments: &[Value]) -> Result<String, FillEr
                     out.extend(std::iter::repeat_n(' ', missing));
                 } else if *zeros {
                     let (sign, digits) = match text.strip_prefix(['-', '+']) {
-                        Some(digits) if value.whole().is_some() => text.split_at(text.len() - digits.len()),
+                        Some(digits) if value.whole().is_some() => {
+                            text.split_at(text.len() - digits.len())
+                        }
                         _ => ("", &*text),
                     };
                     out.push_str(sign);
@@ -117,7 +119,9 @@ fn formatted(
 ) -> Result<String, FillError> {
     let whole = value.whole();
     let text = match (verb, value) {
-        ('v', _) | ('t', Value::Bool(_)) | ('s', Value::Text(_) | Value::List(_)) => value.to_string(),
+        ('v', _) | ('t', Value::Bool(_)) | ('s', Value::Text(_) | Value::List(_)) => {
+            value.to_string()
+        }
         ('q', Value::Text(text)) => format!("{text:?}"),
         ('x', Value::Text(text)) => text.bytes().map(|octet| format!("{octet:02x}")).collect(),
         ('X', Value::Text(text)) => text.bytes().map(|octet| format!("{octet:02X}")).collect(),

@@ -126,7 +126,12 @@ impl Filling<'_> {
         value.ok_or(FillError::Argument)
     }
 
-    fn call(&mut self, call: &Call, before: Option<Value>, dot: &Value) -> Result<Value, FillError> {
+    fn call(
+        &mut self,
+        call: &Call,
+        before: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value, FillError> {
         self.step()?;
         match call {
             Call::Operand(operand) => self.operand(operand, dot),
