@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod clients;
 pub mod control_plane;
 pub mod dns;
+pub mod encrypted;
 pub mod folder;
 pub mod namespace;
 pub mod pages;

@@ -22,6 +22,9 @@ use crate::{
 /// Octets for a name.
 pub(super) const NAME_ROOM: usize = MAX_NAME;
 
+/// Metadata labels with their values.
+pub(super) type Labels = Box<[(Box<str>, String)]>;
+
 /// What is logged of a query and its reply. Plain data, copied by the thread that answers.
 pub(super) struct Line {
     pub client: SocketAddr,
@@ -43,7 +46,7 @@ pub(super) struct Line {
     pub name: [u8; NAME_ROOM],
     pub name_len: u8,
     /// Metadata labels with their values.
-    pub labels: Option<Box<[(Box<str>, String)]>>,
+    pub labels: Option<Labels>,
 }
 
 impl Line {
@@ -96,7 +99,7 @@ impl Line {
         let mut held = self.labels.iter().flat_map(|labels| labels.iter());
         match held.find(|(known, _)| &**known == label) {
             Some((_, value)) => {
-                out.extend(value.chars().map(|c| if c.is_control() { '?' } else { c }))
+                out.extend(value.chars().map(|c| if c.is_control() { '?' } else { c }));
             }
             None => out.push('-'),
         }

@@ -21,7 +21,7 @@ use prometheus::IntCounter;
 
 use self::{
     format::Piece,
-    line::{Line, NAME_ROOM},
+    line::{Labels, Line, NAME_ROOM},
 };
 use crate::{
     plugin::{Query, Transport},
@@ -152,10 +152,10 @@ impl QueryLog {
     }
 
     /// The labels that the query has a value for.
-    fn label_values(&self, query: &Query) -> Option<Box<[(Box<str>, String)]>> {
-        let value =
-            |label: &Box<str>| query.metadata.value(label).map(|value| (label.clone(), value));
-        let values: Box<[_]> = self.labels.iter().filter_map(value).collect();
+    fn label_values(&self, query: &Query) -> Option<Labels> {
+        let labels = self.labels.iter();
+        let values = labels.filter_map(|label| Some((label.clone(), query.metadata.value(label)?)));
+        let values: Labels = values.collect();
         (!values.is_empty()).then_some(values)
     }
 

@@ -8,6 +8,7 @@
 //! fills them in, [`printf`] is Go's. What the language has and we do not is refused by name, with its place. Filling
 //! in can't panic, takes a bounded number of steps and makes a bounded text.
 
+mod fields;
 mod functions;
 mod lexer;
 mod parser;

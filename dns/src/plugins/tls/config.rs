@@ -52,11 +52,10 @@ const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
 
 /// Reads the directive, and the files that it names.
 pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
-    if line.args().is_empty() {
-        if let Some(acme) = line.lines().iter().find(|line| &*line.name().text == "acme") {
-            cx.not_yet(acme.span(), "getting certificates by ACME");
-            return None;
-        }
+    let acme = line.lines().iter().find(|line| &*line.name().text == "acme");
+    if let Some(acme) = acme.filter(|_| line.args().is_empty()) {
+        cx.not_yet(acme.span(), "getting certificates by ACME");
+        return None;
     }
     let args = cx.args(line, 2..=3, "a certificate, its key and perhaps authorities")?;
     let path = |token: &Token| PathBuf::from(&*token.text);

@@ -1,6 +1,6 @@
 //! The text of a template and the words of its actions.
 
-use super::TextError;
+use super::{TextError, value::Value};
 
 /// Text, or the words of one action with the offset of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,4 +224,25 @@ fn quoted(rest: &str, at: usize) -> Result<(Word, usize), TextError> {
         }
     }
     Err(TextError::new(at, "this quote never closes"))
+}
+
+/// The value of a number as written; whole unless it has a point or an exponent.
+pub(super) fn number(text: &str, at: usize) -> Result<Value, TextError> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let whole = match digits.get(..2) {
+        Some("0x" | "0X") => i64::from_str_radix(&format!("{sign}{}", &digits[2..]), 16).ok(),
+        // A leading zero makes it octal in Go; nobody is known to mean that.
+        _ if digits.len() > 1 && digits.starts_with('0') && !digits.contains(['.', 'e']) => None,
+        _ => format!("{sign}{digits}").parse().ok(),
+    };
+    if let Some(whole) = whole {
+        return Ok(Value::Int(whole));
+    }
+    let float = digits.starts_with(|digit: char| digit.is_ascii_digit() || digit == '.');
+    let float = float.then(|| text.parse().ok()).flatten().filter(|f: &f64| f.is_finite());
+    let float = float.filter(|_| digits.contains(['.', 'e', 'E']));
+    float.map(Value::Float).ok_or_else(|| TextError::new(at, format!("`{text}` is no number")))
 }

@@ -2,10 +2,11 @@
 
 use super::{
     Names, TextError,
+    fields::field,
     functions::{Function, OTHER},
-    lexer::{Piece, Word},
+    lexer::{Piece, Word, number},
     printf,
-    tree::{Call, Condition, Field, Operand, Part, Pipeline},
+    tree::{Call, Condition, Operand, Part, Pipeline},
     value::Value,
 };
 
@@ -40,6 +41,9 @@ struct Parser<'a> {
     in_element: bool,
     depth: usize,
 }
+
+/// Words of an action, with the offset of each.
+type Words = [(usize, Word)];
 
 /// What ended a body.
 enum End {
@@ -119,12 +123,7 @@ impl Parser<'_> {
         }
     }
 
-    fn choice(
-        &mut self,
-        at: usize,
-        words: &[(usize, Word)],
-        is_dot: bool,
-    ) -> Result<Part, TextError> {
+    fn choice(&mut self, at: usize, words: &Words, is_dot: bool) -> Result<Part, TextError> {
         self.deeper(at)?;
         let held = self.variables.len();
         let mut arms = Vec::new();
@@ -150,7 +149,7 @@ impl Parser<'_> {
         Ok(Part::Choice { arms, otherwise })
     }
 
-    fn range(&mut self, at: usize, words: &[(usize, Word)]) -> Result<Part, TextError> {
+    fn range(&mut self, at: usize, words: &Words) -> Result<Part, TextError> {
         self.deeper(at)?;
         let held = self.variables.len();
         let (first, second, rest) = match words {
@@ -179,10 +178,7 @@ impl Parser<'_> {
     }
 
     /// `$x :=` in front of a pipeline.
-    fn declared<'w>(
-        &self,
-        words: &'w [(usize, Word)],
-    ) -> Result<(Option<String>, &'w [(usize, Word)]), TextError> {
+    fn declared<'w>(&self, words: &'w Words) -> Result<(Option<String>, &'w Words), TextError> {
         match words {
             [(at, Word::Variable(name, fields)), (_, Word::Mark(":=")), rest @ ..] => {
                 if name.is_empty() || !fields.is_empty() {
@@ -200,7 +196,7 @@ impl Parser<'_> {
         self.variables.len() - 1
     }
 
-    fn action(&mut self, at: usize, words: &[(usize, Word)]) -> Result<Part, TextError> {
+    fn action(&mut self, at: usize, words: &Words) -> Result<Part, TextError> {
         if let [(place, Word::Variable(name, fields)), (_, Word::Mark("=")), rest @ ..] = words {
             if !fields.is_empty() {
                 return Err(TextError::new(*place, "this can't be a variable"));
@@ -221,7 +217,7 @@ impl Parser<'_> {
         found.ok_or_else(|| TextError::new(at, format!("there is no variable `${name}` here")))
     }
 
-    fn pipeline(&mut self, at: usize, words: &[(usize, Word)]) -> Result<Pipeline, TextError> {
+    fn pipeline(&mut self, at: usize, words: &Words) -> Result<Pipeline, TextError> {
         self.deeper(at)?;
         let mut calls = Vec::new();
         for command in split_at_pipes(words) {
@@ -232,12 +228,7 @@ impl Parser<'_> {
         Ok(Pipeline(calls))
     }
 
-    fn command(
-        &mut self,
-        at: usize,
-        words: &[(usize, Word)],
-        piped: bool,
-    ) -> Result<Call, TextError> {
+    fn command(&mut self, at: usize, words: &Words, piped: bool) -> Result<Call, TextError> {
         let Some(((place, first), rest)) = words.split_first() else {
             return Err(TextError::new(at, "a value is missing here"));
         };
@@ -296,7 +287,7 @@ impl Parser<'_> {
         }
     }
 
-    fn operands(&mut self, words: &[(usize, Word)]) -> Result<Vec<Operand>, TextError> {
+    fn operands(&mut self, words: &Words) -> Result<Vec<Operand>, TextError> {
         let mut operands = Vec::new();
         let mut rest = words;
         while let Some(((at, word), behind)) = rest.split_first() {
@@ -315,10 +306,10 @@ impl Parser<'_> {
                 Word::Path(path) if path.is_empty() && self.in_element => Operand::Dot,
                 Word::Path(path) => {
                     self.must_be_root(*at)?;
-                    Operand::Field(self.field(path, *at)?)
+                    Operand::Field(field(path, self.names, *at)?)
                 }
                 Word::Variable(name, path) if name.is_empty() => {
-                    Operand::Field(self.field(path, *at)?)
+                    Operand::Field(field(path, self.names, *at)?)
                 }
                 Word::Variable(name, path) => {
                     if !path.is_empty() {
@@ -352,75 +343,10 @@ impl Parser<'_> {
         }
         Ok(())
     }
-
-    fn field(&self, path: &[String], at: usize) -> Result<Field, TextError> {
-        let names: Vec<&str> = path.iter().map(String::as_str).collect();
-        Ok(match &names[..] {
-            ["Zone"] => Field::Zone,
-            ["Name"] => Field::Name,
-            ["Regex"] => Field::Regex,
-            ["Class"] => Field::Class,
-            ["Type"] => Field::Type,
-            ["Remote"] => Field::Remote,
-            ["Match"] => Field::Match,
-            ["Group"] => Field::Groups,
-            ["Var"] => Field::Variables,
-            ["Group", name] if self.names.groups.contains(*name) => {
-                Field::Group((*name).to_owned())
-            }
-            ["Group", name] => {
-                return Err(TextError::new(
-                    at,
-                    format!("no pattern of `match` has a group `{name}`"),
-                ));
-            }
-            ["Var", name] if self.names.variables.contains(*name) => {
-                Field::Variable((*name).to_owned())
-            }
-            ["Var", name] => {
-                return Err(TextError::new(at, format!("there is no `var {name}`")));
-            }
-            ["Question", "Name"] => Field::QuestionName,
-            ["Question", "Qtype"] => Field::QuestionType,
-            ["Question", "Qclass"] => Field::QuestionClass,
-            ["Message", "Id"] => Field::MessageId,
-            ["Message", "Opcode"] => Field::MessageOpcode,
-            ["Message", "RecursionDesired"] => Field::RecursionDesired,
-            ["Message", "CheckingDisabled"] => Field::CheckingDisabled,
-            ["Message", "AuthenticatedData"] => Field::AuthenticData,
-            [] => {
-                return Err(TextError::new(
-                    at,
-                    "all data at once can't be printed; name a field: `.Name`",
-                ));
-            }
-            ["Meta", ..] => {
-                return Err(TextError::new(
-                    at,
-                    "`.Meta` stands first in a command: `.Meta \"plugin/label\"`",
-                ));
-            }
-            ["Question" | "Message", ..] => {
-                let what = format!("`.{}` is not available in Daymark", names.join("."));
-                return Err(TextError::new(at, what));
-            }
-            [first, ..] => {
-                let what = format!(
-                    "there is no `.{}`; there are .Zone, .Name, .Regex, .Match, .Group, .Class, .Type, .Message, \
-                     .Question, .Remote, .Var and .Meta",
-                    if FIELDS.contains(first) { names.join(".") } else { (*first).to_owned() }
-                );
-                return Err(TextError::new(at, what));
-            }
-        })
-    }
 }
 
-const FIELDS: [&str; 9] =
-    ["Zone", "Name", "Regex", "Match", "Group", "Class", "Type", "Remote", "Var"];
-
 /// Commands between the `|` that stand in no parentheses.
-fn split_at_pipes(words: &[(usize, Word)]) -> Vec<&[(usize, Word)]> {
+fn split_at_pipes(words: &Words) -> Vec<&Words> {
     let mut depth = 0_usize;
     let mut commands = Vec::new();
     let mut start = 0;
@@ -440,7 +366,7 @@ fn split_at_pipes(words: &[(usize, Word)]) -> Vec<&[(usize, Word)]> {
 }
 
 /// Where the parenthesis closes that opened before `words`.
-fn closing(words: &[(usize, Word)]) -> Option<usize> {
+fn closing(words: &Words) -> Option<usize> {
     let mut depth = 1_usize;
     for (index, (_, word)) in words.iter().enumerate() {
         match word {
@@ -466,24 +392,4 @@ fn check_format(operands: &[Operand], count: usize, at: usize) -> Result<(), Tex
         return Err(TextError::new(at, what));
     }
     Ok(())
-}
-
-fn number(text: &str, at: usize) -> Result<Value, TextError> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    let whole = match digits.get(..2) {
-        Some("0x" | "0X") => i64::from_str_radix(&format!("{sign}{}", &digits[2..]), 16).ok(),
-        // A leading zero makes it octal in Go; nobody is known to mean that.
-        _ if digits.len() > 1 && digits.starts_with('0') && !digits.contains(['.', 'e']) => None,
-        _ => format!("{sign}{digits}").parse().ok(),
-    };
-    if let Some(whole) = whole {
-        return Ok(Value::Int(whole));
-    }
-    let float = digits.starts_with(|digit: char| digit.is_ascii_digit() || digit == '.');
-    let float = float.then(|| text.parse().ok()).flatten().filter(|f: &f64| f.is_finite());
-    let float = float.filter(|_| digits.contains(['.', 'e', 'E']));
-    float.map(Value::Float).ok_or_else(|| TextError::new(at, format!("`{text}` is no number")))
 }

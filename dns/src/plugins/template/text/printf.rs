@@ -48,10 +48,7 @@ pub(super) fn directives(format: &str) -> Result<Vec<Directive>, String> {
             number
         };
         let width = number(&mut letters).unwrap_or(0);
-        let precision = match letters.next_if_eq(&'.') {
-            Some(_) => Some(number(&mut letters).unwrap_or(0)),
-            None => None,
-        };
+        let precision = letters.next_if_eq(&'.').map(|_| number(&mut letters).unwrap_or(0));
         let verb = letters.next().ok_or("`%` ends the format")?;
         if !"vsdxXobqt".contains(verb) {
             return Err(format!("`%{verb}` is not available in Daymark"));
