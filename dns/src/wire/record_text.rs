@@ -163,7 +163,8 @@ fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
     {
         let octets = hexadecimal(digits).ok_or_else(wrong)?;
         let counted = length.text.parse() == Ok(octets.len());
-        let data = RData::Unknown { code: rtype, rdata: NULL::with(octets) };
+        let rdata = if octets.is_empty() { NULL::new() } else { NULL::with(octets) };
+        let data = RData::Unknown { code: rtype, rdata };
         return counted.then_some(data).ok_or_else(wrong);
     }
     let number = |word: &Word| word.text.parse::<u16>().map_err(|_| wrong());
