@@ -14,6 +14,7 @@ use hickory_proto::{
 };
 
 use crate::{
+    plugins::metadata::Metadata,
     server::routes::Routes,
     wire::{MAX_MESSAGE, MIN_UDP},
 };
@@ -86,6 +87,21 @@ pub struct Query {
     pub origin: Origin,
     /// The server it came to: for plugins that have to ask it something themselves.
     pub upward: Upward,
+    /// What plugins of its block know about it, if the block has `metadata`.
+    pub metadata: Metadata,
+    /// What metrics say of the block that it came to.
+    pub labels: Arc<Labels>,
+}
+
+/// What metrics say of a server block, on one address for one zone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Labels {
+    /// `server`, such as `dns://:53`.
+    pub server: String,
+    /// `zone`, with its last dot.
+    pub zone: String,
+    /// `view`; empty without one.
+    pub view: String,
 }
 
 /// Lets a plugin put a question to the server that runs it, through all of its blocks.
@@ -113,11 +129,6 @@ impl Query {
     /// The question's class.
     pub fn class(&self) -> DNSClass {
         self.message.queries[0].query_class
-    }
-
-    /// `server` of metrics: scheme, address and port listened on.
-    pub fn server(&self) -> &str {
-        &self.upward.routes.server
     }
 
     /// Whether the client set the DO bit (RFC 3225).
@@ -255,6 +266,9 @@ pub enum FailureReason {
     /// A bound was hit.
     #[error("{0}")]
     Overload(Arc<str>),
+    /// What a plugin made by its rules can't be used.
+    #[error("{0}")]
+    Unusable(Arc<str>),
 }
 
 impl Failure {

@@ -58,6 +58,11 @@ impl Checked {
 }
 
 impl ServerConfig {
+    /// Whether the block has a `view`, and so does not take every query.
+    fn has_view(&self) -> bool {
+        self.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::View(_)))
+    }
+
     /// Scheme, zone and port of everything that the block serves.
     pub fn served(&self, default_port: u16) -> impl Iterator<Item = (Scheme, &Domain, u16)> {
         self.addresses.iter().flat_map(move |address| {
@@ -171,7 +176,8 @@ fn unknown_plugin(line: &Line) -> Finding {
     }
 }
 
-/// A zone on a port is served by one block, or by blocks that are all bound, each to other addresses.
+/// A zone on a port is served by one block, or by blocks that are all bound, each to other addresses. Beside it
+/// there may be blocks with a view, which take some of its queries.
 fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings) {
     let bound: Vec<Option<HashSet<&Target>>> =
         servers.iter().map(|server| Some(server.bind()?.targets().collect())).collect();
@@ -180,11 +186,13 @@ fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings
         for address in &server.addresses {
             let port = address.port.unwrap_or(address.scheme.port(default_port));
             for zone in &address.zones {
+                let has_view = server.has_view();
                 let others = served.entry((address.scheme, zone, port)).or_default();
                 let clash = others.iter().find_map(|&(other, span)| {
                     let twice =
                         other == index || clash(bound[other].as_ref(), bound[index].as_ref())?;
-                    Some((span, twice))
+                    let beside = twice && other != index && (has_view || servers[other].has_view());
+                    (!beside).then_some((span, twice))
                 });
                 if let Some((span, twice)) = clash {
                     let address_text = format!("{}://{zone}:{port}", address.scheme.name());

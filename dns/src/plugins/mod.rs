@@ -33,12 +33,15 @@ pub mod prometheus;
 pub mod quic;
 pub mod ready;
 pub mod reload;
+pub mod rewrite;
 pub mod root;
 pub mod shed;
 #[cfg(test)]
 pub(crate) mod stand_in;
+pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod view;
 pub mod whoami;
 
 pub use limits::Limits;
@@ -105,8 +108,12 @@ pub enum PluginConfig {
     Minimal(minimal::config::Config),
     /// `loadbalance`.
     Loadbalance(loadbalance::config::Config),
+    /// All `rewrite` lines of a block.
+    Rewrite(rewrite::config::Config),
     /// `cache`.
     Cache(Box<cache::config::Config>),
+    /// All `template` directives of a block.
+    Template(Box<template::config::Config>),
     /// `tls`.
     Tls(Box<tls::config::Config>),
     /// `hosts`.
@@ -119,6 +126,8 @@ pub enum PluginConfig {
     Forward(Box<forward::config::Config>),
     /// `whoami`.
     Whoami(whoami::config::Config),
+    /// `view`.
+    View(view::config::Config),
 }
 
 impl PluginConfig {
@@ -153,13 +162,16 @@ impl PluginConfig {
             Self::Header(_) => "header",
             Self::Minimal(_) => "minimal",
             Self::Loadbalance(_) => "loadbalance",
+            Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
+            Self::Template(_) => "template",
             Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::Loop(_) => "loop",
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
+            Self::View(_) => "view",
         }
     }
 
@@ -187,6 +199,8 @@ impl PluginConfig {
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
+            (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
+            (Self::Template(all), Self::Template(more)) => all.rules.extend(more.rules),
             (_, other) => return Some(other),
         }
         None
@@ -256,7 +270,7 @@ pub const REGISTRY: [Entry; 62] = [
         loadbalance::config::parse(line, cx).map(PluginConfig::Loadbalance)
     }),
     not_yet("tsig"),
-    not_yet("rewrite"),
+    repeats("rewrite", |line, cx| rewrite::config::parse(line, cx).map(PluginConfig::Rewrite)),
     not_yet("autopath"),
     repeats("acl", |line, cx| acl::config::parse(line, cx).map(PluginConfig::Acl)),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
@@ -264,7 +278,9 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("dnssec"),
     once("tls", |line, cx| tls::config::parse(line, cx).map(Box::new).map(PluginConfig::Tls)),
     once("minimal", |line, cx| minimal::config::parse(line, cx).map(PluginConfig::Minimal)),
-    not_yet("template"),
+    repeats("template", |line, cx| {
+        template::config::parse(line, cx).map(Box::new).map(PluginConfig::Template)
+    }),
     not_yet("transfer"),
     not_yet("dynupdate"),
     once("hosts", |line, cx| hosts::config::parse(line, cx).map(Box::new).map(PluginConfig::Hosts)),
@@ -288,7 +304,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("whoami", |line, cx| whoami::config::parse(line, cx).map(PluginConfig::Whoami)),
     repeats("on", |line, cx| on::config::parse(line, cx).map(PluginConfig::On)),
     not_yet("sign"),
-    not_yet("view"),
+    once("view", |line, cx| view::config::parse(line, cx).map(PluginConfig::View)),
     not_yet("nomad"),
 ];
 

@@ -16,8 +16,10 @@ use parking_lot::Mutex;
 use crate::{
     metrics::{Metrics, Series},
     plugin::{
-        Chain, Failure, FailureReason, Next, Origin, Outcome, Plugin, Query, Transport, Upward,
+        Chain, Failure, FailureReason, Labels, Next, Origin, Outcome, Plugin, Query, Transport,
+        Upward,
     },
+    plugins::metadata::Metadata,
     server::routes::{Block, Routes},
 };
 
@@ -91,6 +93,9 @@ impl Chained {
             log: None,
             payload: None,
             panics: Arc::default(),
+            labels: Arc::default(),
+            metadata: None,
+            view: None,
         }]);
         query
     }
@@ -112,6 +117,8 @@ pub(crate) fn query(name: &str, rtype: RecordType) -> Query {
             received: Instant::now(),
         },
         upward: Upward { routes: routes(Vec::new()), depth: 0 },
+        metadata: Metadata::default(),
+        labels: Arc::new(Labels { server: "dns://:53".to_owned(), ..Labels::default() }),
     }
 }
 
@@ -129,5 +136,5 @@ fn routes(blocks: Vec<Block>) -> Arc<Routes> {
         plugin: String::new(),
     };
     let dropped = Metrics::new("test").queries().series(&labels);
-    Arc::new(Routes::new("dns://:53".into(), blocks, dropped))
+    Arc::new(Routes::new(blocks, dropped))
 }

@@ -15,7 +15,7 @@ use super::routes::{Block, Routes};
 use crate::{
     metrics::{Recorder, counters::Observation},
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
-    plugins::debug,
+    plugins::{debug, metadata::Metadata},
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,
@@ -76,16 +76,20 @@ pub async fn answer(
         }
     };
     let upward = Upward { routes: Arc::clone(routes), depth: 0 };
-    let query = Query { message: Arc::new(message), size: request.len(), origin, upward };
+    let query = Query {
+        message: Arc::new(message),
+        size: request.len(),
+        origin,
+        upward,
+        metadata: Metadata::default(),
+        labels: Arc::default(),
+    };
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
         return fit(&bad_version(&query, edns), query.size_limit());
     }
     let in_class = query.class() == DNSClass::IN || routes.other_classes;
-    let block = match fold(query.name(), &mut name) {
-        Some(()) if in_class => routes.find(&name, query.rtype().into()),
-        _ => None,
-    };
-    let Some(block) = block else {
+    let routed = if in_class { routes.route(&query) } else { None };
+    let Some((block, query)) = routed else {
         let reply = finished(&query, Answer::with_code(&query, ResponseCode::Refused));
         let bytes = fit(&reply, query.size_limit())?;
         let seen = observation(&query, reply.metadata.response_code, bytes.len(), false);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use daymark_cluster::{Needs, Reader};
+use daymark_cluster::{Kind, Needs, Reader};
 use tokio::runtime::Handle;
 
 use self::block::Parts;
@@ -36,12 +36,13 @@ use crate::{
         values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
-    plugin::Chain,
+    plugin::{Chain, Labels},
     plugins::{
         PluginConfig,
         health::probe::Probe,
         kubernetes::{self, config::Api},
         r#loop::Fatal,
+        metadata::Collector,
         on::config::Hook,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
@@ -155,8 +156,14 @@ enum Page {
 impl<'a> Builder<'a> {
     fn new(checked: &Checked, workshop: &'a Workshop) -> Result<Self, SetupError> {
         let mut needs: Vec<(Api, Needs)> = Vec::new();
-        for config in checked.servers.iter().flat_map(kubernetes_of) {
-            let wanted = kubernetes::view(config, Vec::new()).needs();
+        let with_server = |server| kubernetes_of(server).map(move |config| (server, config));
+        for (server, config) in checked.servers.iter().flat_map(with_server) {
+            let mut wanted = kubernetes::view(config, Vec::new()).needs();
+            let has_metadata =
+                server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Metadata(_)));
+            if has_metadata && wanted.kinds.contains(Kind::Pod) {
+                wanted.labels = wanted.labels.with(Kind::Pod);
+            }
             match needs.iter_mut().find(|(api, _)| *api == config.api) {
                 Some((_, all)) => *all = all.union(wanted),
                 None => needs.push((config.api.clone(), wanted)),
@@ -210,6 +217,9 @@ impl<'a> Builder<'a> {
             self.plan.once_served.push(Box::new(move || looping.watch(&forwards)));
         }
         let chain: Chain = parts.chain.into();
+        let collector = parts.metadata.map(|zones| Collector::new(zones, parts.providers));
+        let collector = collector.map(Arc::new);
+        let view = parts.view.as_ref().map_or("", |view| view.name());
         let sockets = parts.sockets.map_or_else(cores, usize::from);
         let mut short = parts.short;
         let served: Vec<(Scheme, Domain, u16)> = server
@@ -222,16 +232,16 @@ impl<'a> Builder<'a> {
                 let manners = self.manners.entry(endpoint).or_default();
                 manners.take(server, scheme);
                 manners.identity = manners.identity.take().or_else(|| parts.identity.clone());
+                let labels = Labels {
+                    server: endpoint.to_string(),
+                    zone: zone.to_string(),
+                    view: view.to_owned(),
+                };
                 let series = parts.prometheus.then(|| {
-                    let label = endpoint.to_string();
-                    self.enabled(&label, &zone, server);
+                    self.enabled(&labels, server);
                     let plugin = parts.first_handler.to_owned();
-                    self.workshop.metrics.queries().series(&Series {
-                        server: label,
-                        zone: zone.to_string(),
-                        view: String::new(),
-                        plugin,
-                    })
+                    let Labels { server, zone, view } = labels.clone();
+                    self.workshop.metrics.queries().series(&Series { server, zone, view, plugin })
                 });
                 if parts.shed {
                     self.shed.insert(endpoint);
@@ -247,6 +257,9 @@ impl<'a> Builder<'a> {
                     log: parts.log.clone(),
                     payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
+                    labels: Arc::new(labels),
+                    metadata: collector.clone(),
+                    view: parts.view.clone(),
                 });
             }
         }
@@ -254,18 +267,18 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
+    fn enabled(&self, labels: &Labels, server: &ServerConfig) {
         for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
-            let labels = [label, zone.as_str(), "", plugin.name()];
+            let labels = [&*labels.server, &labels.zone, &labels.view, plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
     }
 
     async fn finish(mut self) -> Result<Plan, SetupError> {
         for (endpoint, blocks) in self.blocks {
-            let label: Arc<str> = endpoint.to_string().into();
+            let label = endpoint.to_string();
             let dropped = self.workshop.metrics.queries().series(&Series {
-                server: label.to_string(),
+                server: label.clone(),
                 zone: "dropped".to_owned(),
                 view: String::new(),
                 plugin: String::new(),
@@ -273,7 +286,7 @@ impl<'a> Builder<'a> {
             let sockets = self.sockets.get(&endpoint).copied().unwrap_or(1);
             let shed = self.shed.contains(&endpoint);
             let shed = shed.then(|| Shed::new(&label, &self.workshop.metrics));
-            let routes = Arc::new(Routes::new(label, blocks, dropped).shedding(shed));
+            let routes = Arc::new(Routes::new(blocks, dropped).shedding(shed));
             let manners = self.manners.remove(&endpoint).unwrap_or_default();
             let (encrypted, quic) = encrypted(endpoint.scheme, manners)?;
             let wanted = Wanted { routes, sockets, encrypted: Arc::new(encrypted), quic };

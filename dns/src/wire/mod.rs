@@ -6,7 +6,9 @@
 pub mod mnemonics;
 pub mod name;
 pub mod query;
+pub mod record_text;
 pub mod reply;
+pub mod text;
 pub mod ttl;
 
 /// Record types that the server itself gives meaning to (IANA DNS parameters).

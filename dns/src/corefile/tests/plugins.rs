@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 35] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -152,6 +152,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 35] = [
         include_str!("../../plugins/reload/README.md"),
     ),
     (
+        "rewrite",
+        include_str!("../../plugins/rewrite/cases.txt"),
+        include_str!("../../plugins/rewrite/README.md"),
+    ),
+    (
         "root",
         include_str!("../../plugins/root/cases.txt"),
         include_str!("../../plugins/root/README.md"),
@@ -162,6 +167,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 35] = [
         include_str!("../../plugins/shed/README.md"),
     ),
     (
+        "template",
+        include_str!("../../plugins/template/cases.txt"),
+        include_str!("../../plugins/template/README.md"),
+    ),
+    (
         "timeouts",
         include_str!("../../plugins/timeouts/cases.txt"),
         include_str!("../../plugins/timeouts/README.md"),
@@ -170,6 +180,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 35] = [
         "tls",
         include_str!("../../plugins/tls/cases.txt"),
         include_str!("../../plugins/tls/README.md"),
+    ),
+    (
+        "view",
+        include_str!("../../plugins/view/cases.txt"),
+        include_str!("../../plugins/view/README.md"),
     ),
     (
         "whoami",

@@ -19,7 +19,10 @@ use hickory_proto::op::Message;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
-use self::line::{Line, NAME_ROOM};
+use self::{
+    format::Piece,
+    line::{Labels, Line, NAME_ROOM},
+};
 use crate::{
     plugin::{Query, Transport},
     plugins::kubernetes::wire::Written,
@@ -37,6 +40,8 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// The `log` plugin of one server block.
 pub struct QueryLog {
     config: Config,
+    /// Metadata labels of all formats.
+    labels: Vec<Box<str>>,
     buffers: [Mutex<Vec<Line>>; BUFFERS],
     lost: IntCounter,
 }
@@ -46,7 +51,21 @@ impl QueryLog {
     /// lines that never are: printing was too slow, or failed.
     pub fn new(config: Config, lost: IntCounter) -> Arc<Self> {
         let buffers = std::array::from_fn(|_| Mutex::new(Vec::new()));
-        Arc::new(QueryLog { config, buffers, lost })
+        let pieces = config.rules.iter().flat_map(|rule| &rule.format);
+        let mut labels: Vec<Box<str>> = pieces
+            .filter_map(|piece| match piece {
+                Piece::Metadata(label) => Some(label.clone()),
+                _ => None,
+            })
+            .collect();
+        labels.sort_unstable();
+        labels.dedup();
+        Arc::new(QueryLog { config, labels, buffers, lost })
+    }
+
+    /// Whether a format has metadata labels: their values show on the long way only.
+    pub fn wants_labels(&self) -> bool {
+        !self.labels.is_empty()
     }
 
     /// Prints waiting records to `out` every 20 ms for as long as anybody else holds the log.
@@ -94,6 +113,7 @@ impl QueryLog {
             took: received.elapsed(),
             name: [0; NAME_ROOM],
             name_len: 0,
+            labels: None,
         };
         line.set_name(&message[HEADER..plain.question_end - 4]);
         self.push(line);
@@ -119,6 +139,7 @@ impl QueryLog {
             took: query.origin.received.elapsed(),
             name: [0; NAME_ROOM],
             name_len: 0,
+            labels: self.label_values(query),
         };
         let mut wire = Vec::with_capacity(NAME_ROOM);
         for label in query.name() {
@@ -128,6 +149,14 @@ impl QueryLog {
         wire.push(0);
         line.set_name(&wire);
         self.push(line);
+    }
+
+    /// The labels that the query has a value for.
+    fn label_values(&self, query: &Query) -> Option<Labels> {
+        let labels = self.labels.iter();
+        let values = labels.filter_map(|label| Some((label.clone(), query.metadata.value(label)?)));
+        let values: Labels = values.collect();
+        (!values.is_empty()).then_some(values)
     }
 
     fn push(&self, line: Line) {

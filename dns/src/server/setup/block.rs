@@ -22,14 +22,18 @@ use crate::{
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
-        kubernetes::{self, Kubernetes, programming::Programming},
+        kubernetes::{self, Kubernetes, metadata::Known, programming::Programming},
         loadbalance::Loadbalance,
         local::{self, Local},
         log::QueryLog,
         r#loop::Loop,
+        metadata::Provider,
         minimal::Minimal,
         nsid::Nsid,
+        rewrite::Rewrite,
+        template::Template,
         tls::{self, identity::Identity},
+        view::View,
         whoami::Whoami,
     },
     server::{
@@ -61,6 +65,11 @@ pub(super) struct Parts {
     pub(super) sockets: Option<u16>,
     pub(super) looping: Option<Arc<Loop>>,
     pub(super) forwards: Vec<Arc<Forward>>,
+    /// Zones of `metadata`.
+    pub(super) metadata: Option<Vec<Domain>>,
+    /// Plugins that know something about queries, for `metadata`.
+    pub(super) providers: Vec<Arc<dyn Provider>>,
+    pub(super) view: Option<Arc<View>>,
     pub(super) identity: Option<Arc<Identity>>,
 }
 
@@ -84,8 +93,8 @@ impl Builder<'_> {
             parts.first_handler = plugin.name();
         }
         match plugin {
-            // Values are collected when a plugin asks for one; none of the plugins here does.
-            PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
+            PluginConfig::Bind(_) => {}
+            PluginConfig::Metadata(config) => parts.metadata = Some(config.zones.clone()),
             // The endpoints take these in by themselves.
             PluginConfig::Timeouts(_)
             | PluginConfig::Https(_)
@@ -111,12 +120,29 @@ impl Builder<'_> {
                 let lost = self.workshop.metrics.log_lost.with_label_values(&["queries"]);
                 let log = QueryLog::new(config.clone(), lost);
                 log.start_printing(std::io::stdout());
+                // Labels are worked out where the query is an object.
+                parts.only_long |= parts.metadata.is_some() && log.wants_labels();
                 parts.log = Some(log);
             }
             PluginConfig::Loadbalance(config) => {
                 parts.chain.push(Arc::new(Loadbalance::start(config)));
                 parts.only_long |= !Loadbalance::is_plain(config);
                 parts.short_plan().rotate = true;
+            }
+            PluginConfig::Template(config) => {
+                parts.chain.push(Arc::new(Template::new(config, &self.workshop.metrics)));
+                parts.only_long = true;
+            }
+            PluginConfig::View(config) => {
+                let view = View::new(config);
+                parts.providers.push(Arc::clone(&view) as Arc<dyn Provider>);
+                parts.view = Some(view);
+                // Which block a query is for shows on the long way only.
+                parts.only_long = true;
+            }
+            PluginConfig::Rewrite(config) => {
+                parts.chain.push(Arc::new(Rewrite::new(config)));
+                parts.only_long = true;
             }
             PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
             PluginConfig::Hosts(config) => {
@@ -242,6 +268,12 @@ impl Builder<'_> {
         let programming = Programming::new(&self.workshop.metrics);
         self.plan.keep.push(Box::new(reader.follow(programming)));
         self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        if parts.metadata.is_some() {
+            let (known, follower) = Known::new(&table.view);
+            let following = follower.map(|follower| reader.follow(follower));
+            self.plan.keep.extend(following.map(|kept| Box::new(kept) as _));
+            parts.providers.push(known);
+        }
         let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
         let fallthrough = kubernetes::fallthrough(config);
