@@ -1,6 +1,7 @@
 //! A CoreDNS-compatible DNS server for Kubernetes.
 
 pub mod corefile;
+pub mod expression;
 pub mod metrics;
 pub mod plugin;
 pub mod plugins;

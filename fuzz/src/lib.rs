@@ -11,11 +11,12 @@ use std::path::Path;
 use daymark_cluster::{Kind, Needs};
 use daymark_dns::{
     corefile::{self, check::Environment, source::Memory},
+    plugins::template::text::{Data, Field, Text, Value},
     wire::{
         HEADER,
         name::FoldedName,
         query::{self, Shape},
-        reply,
+        record_text, reply,
     },
 };
 use hickory_proto::op::Message;
@@ -69,6 +70,51 @@ pub fn watch(bytes: &[u8]) {
     for kind in Kind::ALL {
         let whole = daymark_source::kubernetes::read_watch(kind, needs, &[bytes]);
         assert_eq!(daymark_source::kubernetes::read_watch(kind, needs, &[start, end]), whole);
+    }
+}
+
+/// An expression of `view`: compiled and evaluated over a query without a panic.
+pub fn expression(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(error) = daymark_dns::expression::Expression::compile(&text, &Default::default()) {
+        assert!(error.at <= text.len() && !error.what.is_empty());
+    }
+}
+
+/// A Go template: compiled without a panic, and filled in with data that have nothing.
+pub fn template(bytes: &[u8]) {
+    let source = String::from_utf8_lossy(bytes);
+    match Text::compile(&source, &Default::default()) {
+        Ok(text) => drop(text.fill(&NoData)),
+        Err(error) => assert!(error.at <= source.len() && !error.what.is_empty()),
+    }
+}
+
+struct NoData;
+
+impl Data for NoData {
+    fn field(&self, _field: &Field) -> Value {
+        Value::text("a.example.")
+    }
+
+    fn meta(&self, _label: &str) -> String {
+        String::new()
+    }
+}
+
+/// The words of a `rewrite` rule, in a Corefile: checked without a panic.
+pub fn rewrite(bytes: &[u8]) {
+    let words = String::from_utf8_lossy(bytes).replace(['\n', '{', '}'], " ");
+    corefile(format!(". {{\nrewrite {words}\n}}\n").as_bytes());
+}
+
+/// A record in presentation form, as a template makes it: read without a panic, and what is read can
+/// be sent.
+pub fn record(bytes: &[u8]) {
+    if let Ok(record) = record_text::record(&String::from_utf8_lossy(bytes)) {
+        let mut message = Message::query();
+        message.answers.push(record);
+        drop(message.to_vec());
     }
 }
 

@@ -58,3 +58,23 @@ fn watches() {
 fn manifests() {
     fuzz("manifest", crate::manifest, 6_000);
 }
+
+#[test]
+fn expressions() {
+    fuzz("expression", crate::expression, 20_000);
+}
+
+#[test]
+fn templates() {
+    fuzz("template", crate::template, 20_000);
+}
+
+#[test]
+fn rewrites() {
+    fuzz("rewrite", crate::rewrite, 6_000);
+}
+
+#[test]
+fn records() {
+    fuzz("record", crate::record, 20_000);
+}

@@ -2,6 +2,7 @@
 //! twice, zones served twice.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::address::{Address, Scheme};
 use super::cause::Cause;
@@ -57,6 +58,11 @@ impl Checked {
 }
 
 impl ServerConfig {
+    /// Whether the block has a `view`, and so does not take every query.
+    fn has_view(&self) -> bool {
+        self.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::View(_)))
+    }
+
     /// Scheme, zone and port of everything that the block serves.
     pub fn served(&self, default_port: u16) -> impl Iterator<Item = (Scheme, &Domain, u16)> {
         self.addresses.iter().flat_map(move |address| {
@@ -95,6 +101,7 @@ pub(crate) fn servers(
         .collect();
     overlaps(&servers, environment.default_port, &mut findings);
     certificates(&servers, environment.default_port, &mut findings);
+    shed(&servers, &mut findings);
     (servers, findings)
 }
 
@@ -105,6 +112,7 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
     }
     let zones: Vec<_> =
         block.addresses.iter().flat_map(|address| address.zones.iter().cloned()).collect();
+    let root = root(block);
     let mut first: HashMap<&str, Span> = HashMap::new();
     let mut plugins: Vec<(usize, PluginConfig)> = Vec::new();
     for line in &block.directives {
@@ -118,7 +126,7 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
             findings.push(Finding::new(line.name().span, Cause::NotYet { what }));
             continue;
         };
-        let mut checker = Checker::new(entry.name, &zones, reader, findings);
+        let mut checker = Checker::new(entry.name, &zones, root, reader, findings);
         let config = parse(line, &mut checker);
         if let Some(&earlier) = first.get(entry.name).filter(|_| !repeats) {
             let cause = Cause::Once { name: entry.name.to_owned(), place: "server block" };
@@ -140,6 +148,25 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
     ServerConfig { addresses: block.addresses.clone(), plugins: chain, span: block.span }
 }
 
+/// The block's `root`, wherever it stands; empty without one.
+fn root(block: &ServerBlock) -> &Path {
+    let line = block.directives.iter().find(|line| &*line.name().text == "root");
+    let folder = line.and_then(|line| line.args().first());
+    Path::new(folder.map_or("", |folder| &*folder.text))
+}
+
+/// `shed` is about plain UDP: elsewhere it would seem to protect and not do so.
+fn shed(servers: &[ServerConfig], findings: &mut Findings) {
+    let has_shed = |server: &&ServerConfig| {
+        server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Shed(_)))
+    };
+    let addresses = servers.iter().filter(has_shed).flat_map(|server| &server.addresses);
+    for address in addresses.filter(|address| address.scheme != Scheme::Dns) {
+        let cause = Cause::Conflict("a block with `shed` serves plain DNS alone");
+        findings.push(Finding::new(address.span, cause));
+    }
+}
+
 fn unknown_plugin(line: &Line) -> Finding {
     let name = &line.name().text;
     let finding = Finding::new(line.name().span, Cause::UnknownPlugin { name: name.to_string() });
@@ -149,7 +176,8 @@ fn unknown_plugin(line: &Line) -> Finding {
     }
 }
 
-/// A zone on a port is served by one block, or by blocks that are all bound, each to other addresses.
+/// A zone on a port is served by one block, or by blocks that are all bound, each to other addresses. Beside it
+/// there may be blocks with a view, which take some of its queries.
 fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings) {
     let bound: Vec<Option<HashSet<&Target>>> =
         servers.iter().map(|server| Some(server.bind()?.targets().collect())).collect();
@@ -158,11 +186,13 @@ fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings
         for address in &server.addresses {
             let port = address.port.unwrap_or(address.scheme.port(default_port));
             for zone in &address.zones {
+                let has_view = server.has_view();
                 let others = served.entry((address.scheme, zone, port)).or_default();
                 let clash = others.iter().find_map(|&(other, span)| {
                     let twice =
                         other == index || clash(bound[other].as_ref(), bound[index].as_ref())?;
-                    Some((span, twice))
+                    let beside = twice && other != index && (has_view || servers[other].has_view());
+                    (!beside).then_some((span, twice))
                 });
                 if let Some((span, twice)) = clash {
                     let address_text = format!("{}://{zone}:{port}", address.scheme.name());

@@ -14,6 +14,7 @@ pub mod domain;
 mod lexer;
 pub mod mistake;
 mod parser;
+pub mod pattern;
 pub mod source;
 mod stream;
 #[cfg(test)]

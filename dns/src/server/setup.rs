@@ -4,9 +4,15 @@
 
 mod block;
 
-use std::{any::Any, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use daymark_cluster::{Needs, Reader};
+use daymark_cluster::{Kind, Needs, Reader};
 use tokio::runtime::Handle;
 
 use self::block::Parts;
@@ -30,14 +36,17 @@ use crate::{
         values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
-    plugin::Chain,
+    plugin::{Chain, Labels},
     plugins::{
         PluginConfig,
         health::probe::Probe,
         kubernetes::{self, config::Api},
         r#loop::Fatal,
+        metadata::Collector,
+        on::config::Hook,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
+        shed::Shed,
         tls::{self, identity::Identity},
     },
 };
@@ -103,6 +112,10 @@ pub struct Plan {
     pub watched: Vec<Watched>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.
     pub keep: Vec<Box<dyn Any + Send + Sync>>,
+    /// Whether a block has `debug`, which is for all.
+    pub debug: bool,
+    /// Commands of `on`.
+    pub hooks: Vec<Hook>,
     /// What to do once it is served, on the server's runtime.
     pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -124,6 +137,8 @@ struct Builder<'a> {
     clusters: Vec<(Api, Arc<dyn OpenCluster>)>,
     blocks: HashMap<Endpoint, Vec<Block>>,
     sockets: HashMap<Endpoint, usize>,
+    /// Where a block has `shed`.
+    shed: HashSet<Endpoint>,
     manners: HashMap<Endpoint, Manners>,
     identities: Vec<(tls::config::Config, Arc<Identity>)>,
     pages: Vec<(HostPort, Page)>,
@@ -141,8 +156,14 @@ enum Page {
 impl<'a> Builder<'a> {
     fn new(checked: &Checked, workshop: &'a Workshop) -> Result<Self, SetupError> {
         let mut needs: Vec<(Api, Needs)> = Vec::new();
-        for config in checked.servers.iter().flat_map(kubernetes_of) {
-            let wanted = kubernetes::view(config, Vec::new()).needs();
+        let with_server = |server| kubernetes_of(server).map(move |config| (server, config));
+        for (server, config) in checked.servers.iter().flat_map(with_server) {
+            let mut wanted = kubernetes::view(config, Vec::new()).needs();
+            let has_metadata =
+                server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Metadata(_)));
+            if has_metadata && wanted.kinds.contains(Kind::Pod) {
+                wanted.labels = wanted.labels.with(Kind::Pod);
+            }
             match needs.iter_mut().find(|(api, _)| *api == config.api) {
                 Some((_, all)) => *all = all.union(wanted),
                 None => needs.push((config.api.clone(), wanted)),
@@ -158,6 +179,7 @@ impl<'a> Builder<'a> {
             clusters,
             blocks: HashMap::new(),
             sockets: HashMap::new(),
+            shed: HashSet::new(),
             manners: HashMap::new(),
             identities: Vec::new(),
             pages: Vec::new(),
@@ -171,6 +193,8 @@ impl<'a> Builder<'a> {
                 wait_for: Vec::new(),
                 watched: Vec::new(),
                 keep: Vec::new(),
+                debug: false,
+                hooks: Vec::new(),
                 once_served: Vec::new(),
             },
         })
@@ -193,6 +217,9 @@ impl<'a> Builder<'a> {
             self.plan.once_served.push(Box::new(move || looping.watch(&forwards)));
         }
         let chain: Chain = parts.chain.into();
+        let collector = parts.metadata.map(|zones| Collector::new(zones, parts.providers));
+        let collector = collector.map(Arc::new);
+        let view = parts.view.as_ref().map_or("", |view| view.name());
         let sockets = parts.sockets.map_or_else(cores, usize::from);
         let mut short = parts.short;
         let served: Vec<(Scheme, Domain, u16)> = server
@@ -205,17 +232,20 @@ impl<'a> Builder<'a> {
                 let manners = self.manners.entry(endpoint).or_default();
                 manners.take(server, scheme);
                 manners.identity = manners.identity.take().or_else(|| parts.identity.clone());
+                let labels = Labels {
+                    server: endpoint.to_string(),
+                    zone: zone.to_string(),
+                    view: view.to_owned(),
+                };
                 let series = parts.prometheus.then(|| {
-                    let label = endpoint.to_string();
-                    self.enabled(&label, &zone, server);
+                    self.enabled(&labels, server);
                     let plugin = parts.first_handler.to_owned();
-                    self.workshop.metrics.queries().series(&Series {
-                        server: label,
-                        zone: zone.to_string(),
-                        view: String::new(),
-                        plugin,
-                    })
+                    let Labels { server, zone, view } = labels.clone();
+                    self.workshop.metrics.queries().series(&Series { server, zone, view, plugin })
                 });
+                if parts.shed {
+                    self.shed.insert(endpoint);
+                }
                 let most = self.sockets.entry(endpoint).or_insert(sockets);
                 *most = sockets.max(*most);
                 self.blocks.entry(endpoint).or_default().push(Block {
@@ -225,7 +255,11 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
+                    labels: Arc::new(labels),
+                    metadata: collector.clone(),
+                    view: parts.view.clone(),
                 });
             }
         }
@@ -233,23 +267,26 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn enabled(&self, label: &str, zone: &Domain, server: &ServerConfig) {
+    fn enabled(&self, labels: &Labels, server: &ServerConfig) {
         for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
-            let labels = [label, zone.as_str(), "", plugin.name()];
+            let labels = [&*labels.server, &labels.zone, &labels.view, plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
     }
 
     async fn finish(mut self) -> Result<Plan, SetupError> {
         for (endpoint, blocks) in self.blocks {
+            let label = endpoint.to_string();
             let dropped = self.workshop.metrics.queries().series(&Series {
-                server: endpoint.to_string(),
+                server: label.clone(),
                 zone: "dropped".to_owned(),
                 view: String::new(),
                 plugin: String::new(),
             });
             let sockets = self.sockets.get(&endpoint).copied().unwrap_or(1);
-            let routes = Arc::new(Routes::new(blocks, dropped));
+            let shed = self.shed.contains(&endpoint);
+            let shed = shed.then(|| Shed::new(&label, &self.workshop.metrics));
+            let routes = Arc::new(Routes::new(blocks, dropped).shedding(shed));
             let manners = self.manners.remove(&endpoint).unwrap_or_default();
             let (encrypted, quic) = encrypted(endpoint.scheme, manners)?;
             let wanted = Wanted { routes, sockets, encrypted: Arc::new(encrypted), quic };

@@ -3,9 +3,12 @@
 //! Only plain questions are understood here (one question, at most one OPT record); everything else
 //! is told apart and left to hickory-proto on the long way. Never allocates, never panics on input.
 
+pub mod mnemonics;
 pub mod name;
 pub mod query;
+pub mod record_text;
 pub mod reply;
+pub mod text;
 pub mod ttl;
 
 /// Record types that the server itself gives meaning to (IANA DNS parameters).
@@ -36,6 +39,8 @@ pub mod rtype {
     pub const IXFR: u16 = 251;
     /// Whole-zone transfer (RFC 5936).
     pub const AXFR: u16 = 252;
+    /// All types that there are (RFC 8482).
+    pub const ANY: u16 = 255;
 }
 
 /// Response codes (IANA DNS RCODEs).

@@ -57,8 +57,8 @@ fn plugins_that_are_unknown_or_not_there_yet_are_told_apart() {
         "- kubernets -> did you mean `kubernetes`?\n\
          - unbound -> there is no plugin called `unbound`\n\
          - Cache -> did you mean `cache`?\n\
-         -! rewrite name a b -> the plugin `rewrite` is not available in Daymark yet\n\
-         -! template IN A -> the plugin `template` is not available\n\
+         -! route53 a b -> the plugin `route53` is not available in Daymark yet\n\
+         -! azure a -> the plugin `azure` is not available\n\
          -! file db -> the plugin `file` is not available\n",
     );
 }

@@ -30,7 +30,7 @@ fn every_mistake_shows_its_line_and_its_remedy() {
     health {
         lameduck 5
     }
-    rewrite name a b
+    route53 name a b
 }
 .:53 {
     whoami

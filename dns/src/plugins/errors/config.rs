@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use regex::Regex;
-
 use crate::corefile::cause::Cause;
 use crate::corefile::checker::Checker;
+use crate::corefile::pattern::Pattern;
 use crate::corefile::tree::{Line, Token};
 
-/// Most bytes of a pattern, as in CoreDNS.
-const MAX_PATTERN: usize = 10_000;
 const PROPERTIES: &[&str] = &["stacktrace", "consolidate"];
 
 /// The settings of `errors`.
@@ -47,18 +44,6 @@ pub enum Level {
     Error,
 }
 
-/// A regular expression; two are equal if they are written alike.
-#[derive(Debug, Clone)]
-pub struct Pattern(pub Regex);
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-impl Eq for Pattern {}
-
 /// Reads the directive.
 pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
     if let Some([token]) = cx.args(line, 0..=1, "no arguments, or `stdout`") {
@@ -78,27 +63,9 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
 fn consolidate(line: &Line, cx: &mut Checker<'_>) -> Option<Consolidate> {
     let args = cx.args(line, 2..=4, "a duration, a pattern, and perhaps a level and show_first")?;
     let period = cx.duration(&args[0], "the period");
-    let pattern = pattern(&args[1], cx);
+    let pattern = Pattern::parse(&args[1], cx);
     let (level, show_first) = options(&args[2..], cx)?;
     Some(Consolidate { period: period?, pattern: pattern?, level, show_first })
-}
-
-fn pattern(token: &Token, cx: &mut Checker<'_>) -> Option<Pattern> {
-    if token.text.len() > MAX_PATTERN {
-        cx.mistake(token.span, Cause::TooLarge { what: "bytes of a pattern", most: MAX_PATTERN });
-        return None;
-    }
-    match Regex::new(&token.text) {
-        Ok(regex) => Some(Pattern(regex)),
-        Err(error) => {
-            let cause = Cause::Value {
-                found: token.text.to_string(),
-                want: "a regular expression".to_owned(),
-            };
-            cx.mistake_with(token.span, cause, error.to_string());
-            None
-        }
-    }
 }
 
 /// At most one level, then perhaps `show_first`.

@@ -147,7 +147,7 @@ impl Forward {
             let reason = FailureReason::Upstream { to: self.names(), what, ede: 0 };
             return Err(Failure::with_code("forward", ResponseCode::FormErr, reason));
         };
-        let reply = self.ask(Arc::new(outgoing), query.origin.transport.carrier()).await?;
+        let reply = self.ask(Arc::new(outgoing), query).await?;
         let no_data =
             reply.metadata.response_code == ResponseCode::NoError && reply.answers.is_empty();
         if self.next.contains(&reply.metadata.response_code.into())
@@ -158,8 +158,8 @@ impl Forward {
         Ok(Answer::relayed(reply))
     }
 
-    async fn ask(&self, query: Arc<Outgoing>, client: Carrier) -> Result<Message, Failure> {
-        let way = self.way(client);
+    async fn ask(&self, outgoing: Arc<Outgoing>, query: &Query) -> Result<Message, Failure> {
+        let way = self.way(query.origin.transport.carrier());
         let states: Vec<_> = self.remotes.iter().map(|remote| remote.health.state()).collect();
         let (order, bounds) = match self.turns.order(&states) {
             Order::These(order) => (order, self.bounds),
@@ -173,8 +173,9 @@ impl Forward {
             Order::Nobody => return Err(self.unreachable(LEADS_BACK)),
         };
         let ask = |number: usize| {
-            let (remote, query) = (&self.remotes[number], &query);
-            async move { remote.ask(query, way).await }
+            let (remote, outgoing) = (&self.remotes[number], &outgoing);
+            query.metadata.set("forward/upstream", || remote.to.clone());
+            async move { remote.ask(outgoing, way).await }
         };
         let pass_over = |reply: &Message| {
             !self.failover.is_empty()

@@ -4,6 +4,7 @@
 //! (the short way), [`records`] turns it into message records (the long way).
 
 pub mod config;
+pub mod metadata;
 pub mod plugin;
 pub mod programming;
 pub mod records;

@@ -22,6 +22,9 @@ use crate::{
 /// Octets for a name.
 pub(super) const NAME_ROOM: usize = MAX_NAME;
 
+/// Metadata labels with their values.
+pub(super) type Labels = Box<[(Box<str>, String)]>;
+
 /// What is logged of a query and its reply. Plain data, copied by the thread that answers.
 pub(super) struct Line {
     pub client: SocketAddr,
@@ -42,6 +45,8 @@ pub(super) struct Line {
     pub took: Duration,
     pub name: [u8; NAME_ROOM],
     pub name_len: u8,
+    /// Metadata labels with their values.
+    pub labels: Option<Labels>,
 }
 
 impl Line {
@@ -70,10 +75,16 @@ impl Line {
 
     pub(super) fn is_of(&self, classes: Classes) -> bool {
         match self.rcode {
+            _ if self.is_dropped() => classes.error,
             rcode::NOERROR if self.has_answer => classes.success,
             rcode::NOERROR | rcode::NXDOMAIN => classes.denial,
             _ => classes.error,
         }
+    }
+
+    /// Whether no reply was sent.
+    fn is_dropped(&self) -> bool {
+        self.reply_size == 0
     }
 
     /// Appends the line, with CoreDNS's prefix.
@@ -83,10 +94,21 @@ impl Line {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Field(field) => self.field(*field, out),
-                Piece::Metadata(_) => out.push('-'),
+                Piece::Metadata(label) => self.label(label, out),
             }
         }
         out.push('\n');
+    }
+
+    /// The label's value, `-` without one; what could begin a new line is escaped.
+    fn label(&self, label: &str, out: &mut String) {
+        let mut held = self.labels.iter().flat_map(|labels| labels.iter());
+        match held.find(|(known, _)| &**known == label) {
+            Some((_, value)) => {
+                out.extend(value.chars().map(|c| if c.is_control() { '?' } else { c }));
+            }
+            None => out.push('-'),
+        }
     }
 
     fn field(&self, field: Field, out: &mut String) {
@@ -106,6 +128,7 @@ impl Line {
             Field::Opcode => write!(out, "{}", self.opcode),
             Field::DnssecOk => write!(out, "{}", self.dnssec_ok),
             Field::BufferSize => write!(out, "{}", self.payload),
+            Field::Rcode | Field::ReplyFlags if self.is_dropped() => out.write_str("-"),
             Field::Rcode => out.write_str(rcode_label(usize::from(self.rcode))),
             Field::ReplySize => write!(out, "{}", self.reply_size),
             Field::Duration => write!(out, "{:.9}s", self.took.as_secs_f64()),
@@ -187,6 +210,7 @@ mod tests {
             took: Duration::from_micros(123),
             name: [0; NAME_ROOM],
             name_len: 0,
+            labels: None,
         };
         line.set_name(b"\x03WeB\x04a b\n\x03org\0");
         line

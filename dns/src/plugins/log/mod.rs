@@ -19,7 +19,10 @@ use hickory_proto::op::Message;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
-use self::line::{Line, NAME_ROOM};
+use self::{
+    format::Piece,
+    line::{Labels, Line, NAME_ROOM},
+};
 use crate::{
     plugin::{Query, Transport},
     plugins::kubernetes::wire::Written,
@@ -37,6 +40,8 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// The `log` plugin of one server block.
 pub struct QueryLog {
     config: Config,
+    /// Metadata labels of all formats.
+    labels: Vec<Box<str>>,
     buffers: [Mutex<Vec<Line>>; BUFFERS],
     lost: IntCounter,
 }
@@ -46,7 +51,21 @@ impl QueryLog {
     /// lines that never are: printing was too slow, or failed.
     pub fn new(config: Config, lost: IntCounter) -> Arc<Self> {
         let buffers = std::array::from_fn(|_| Mutex::new(Vec::new()));
-        Arc::new(QueryLog { config, buffers, lost })
+        let pieces = config.rules.iter().flat_map(|rule| &rule.format);
+        let mut labels: Vec<Box<str>> = pieces
+            .filter_map(|piece| match piece {
+                Piece::Metadata(label) => Some(label.clone()),
+                _ => None,
+            })
+            .collect();
+        labels.sort_unstable();
+        labels.dedup();
+        Arc::new(QueryLog { config, labels, buffers, lost })
+    }
+
+    /// Whether a format has metadata labels: their values show on the long way only.
+    pub fn wants_labels(&self) -> bool {
+        !self.labels.is_empty()
     }
 
     /// Prints waiting records to `out` every 20 ms for as long as anybody else holds the log.
@@ -94,12 +113,13 @@ impl QueryLog {
             took: received.elapsed(),
             name: [0; NAME_ROOM],
             name_len: 0,
+            labels: None,
         };
         line.set_name(&message[HEADER..plain.question_end - 4]);
         self.push(line);
     }
 
-    /// Notes a query answered on the long way.
+    /// Notes a query answered on the long way. `bytes` is empty if no reply was sent.
     pub fn note_long(&self, query: &Query, reply: &Message, bytes: &[u8]) {
         let mut line = Line {
             client: query.origin.client,
@@ -113,12 +133,13 @@ impl QueryLog {
             dnssec_ok: query.dnssec_ok(),
             payload: query.size_limit() as u16,
             rcode: reply.metadata.response_code.into(),
-            flags: u16::from_be_bytes([bytes[2], bytes[3]]),
+            flags: crate::wire::u16_at(bytes, 2).unwrap_or(0),
             has_answer: !reply.answers.is_empty(),
             reply_size: bytes.len() as u16,
             took: query.origin.received.elapsed(),
             name: [0; NAME_ROOM],
             name_len: 0,
+            labels: self.label_values(query),
         };
         let mut wire = Vec::with_capacity(NAME_ROOM);
         for label in query.name() {
@@ -128,6 +149,14 @@ impl QueryLog {
         wire.push(0);
         line.set_name(&wire);
         self.push(line);
+    }
+
+    /// The labels that the query has a value for.
+    fn label_values(&self, query: &Query) -> Option<Labels> {
+        let labels = self.labels.iter();
+        let values = labels.filter_map(|label| Some((label.clone(), query.metadata.value(label)?)));
+        let values: Labels = values.collect();
+        (!values.is_empty()).then_some(values)
     }
 
     fn push(&self, line: Line) {

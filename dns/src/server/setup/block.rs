@@ -12,15 +12,28 @@ use crate::{
     plugin::Plugin,
     plugins::{
         PluginConfig,
+        acl::Acl,
+        any::Any,
         cache::{self, Cache},
-        errors::ErrorLog,
+        cancel::Cancel,
+        chaos::Chaos,
+        dns64::Dns64,
+        errors::{ErrorLog, stack},
         forward::{self, Forward},
+        header::Header,
         hosts::Hosts,
-        kubernetes::{self, Kubernetes, programming::Programming},
+        kubernetes::{self, Kubernetes, metadata::Known, programming::Programming},
         loadbalance::Loadbalance,
+        local::{self, Local},
         log::QueryLog,
         r#loop::Loop,
+        metadata::Provider,
+        minimal::Minimal,
+        nsid::Nsid,
+        rewrite::Rewrite,
+        template::Template,
         tls::{self, identity::Identity},
+        view::View,
         whoami::Whoami,
     },
     server::{
@@ -42,12 +55,21 @@ pub(super) struct Parts {
     pub(super) only_long: bool,
     pub(super) errors: Option<Arc<ErrorLog>>,
     pub(super) log: Option<Arc<QueryLog>>,
+    /// `shed` is there.
+    pub(super) shed: bool,
+    /// `bufsize`.
+    pub(super) payload: Option<u16>,
     pub(super) prometheus: bool,
     /// First plugin behind `prometheus` that handles queries.
     pub(super) first_handler: &'static str,
     pub(super) sockets: Option<u16>,
     pub(super) looping: Option<Arc<Loop>>,
     pub(super) forwards: Vec<Arc<Forward>>,
+    /// Zones of `metadata`.
+    pub(super) metadata: Option<Vec<Domain>>,
+    /// Plugins that know something about queries, for `metadata`.
+    pub(super) providers: Vec<Arc<dyn Provider>>,
+    pub(super) view: Option<Arc<View>>,
     pub(super) identity: Option<Arc<Identity>>,
 }
 
@@ -71,8 +93,8 @@ impl Builder<'_> {
             parts.first_handler = plugin.name();
         }
         match plugin {
-            // Values are collected when a plugin asks for one; none of the plugins here does.
-            PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
+            PluginConfig::Bind(_) => {}
+            PluginConfig::Metadata(config) => parts.metadata = Some(config.zones.clone()),
             // The endpoints take these in by themselves.
             PluginConfig::Timeouts(_)
             | PluginConfig::Https(_)
@@ -98,6 +120,8 @@ impl Builder<'_> {
                 let lost = self.workshop.metrics.log_lost.with_label_values(&["queries"]);
                 let log = QueryLog::new(config.clone(), lost);
                 log.start_printing(std::io::stdout());
+                // Labels are worked out where the query is an object.
+                parts.only_long |= parts.metadata.is_some() && log.wants_labels();
                 parts.log = Some(log);
             }
             PluginConfig::Loadbalance(config) => {
@@ -105,11 +129,66 @@ impl Builder<'_> {
                 parts.only_long |= !Loadbalance::is_plain(config);
                 parts.short_plan().rotate = true;
             }
+            PluginConfig::Template(config) => {
+                parts.chain.push(Arc::new(Template::new(config, &self.workshop.metrics)));
+                parts.only_long = true;
+            }
+            PluginConfig::View(config) => {
+                let view = View::new(config);
+                parts.providers.push(Arc::clone(&view) as Arc<dyn Provider>);
+                parts.view = Some(view);
+                // Which block a query is for shows on the long way only.
+                parts.only_long = true;
+            }
+            PluginConfig::Rewrite(config) => {
+                parts.chain.push(Arc::new(Rewrite::new(config)));
+                parts.only_long = true;
+            }
             PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
             PluginConfig::Hosts(config) => {
                 let hosts = Hosts::start(config, &self.workshop.metrics);
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
                 parts.chain.push(hosts);
+            }
+            PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
+            PluginConfig::Nsid(config) => {
+                parts.chain.push(Arc::new(Nsid::new(config)));
+                parts.short_plan().nsid = true;
+            }
+            // Paths have it in front already.
+            PluginConfig::Root(_) => {}
+            PluginConfig::Debug(_) => {
+                stack::keep();
+                self.plan.debug = true;
+            }
+            PluginConfig::On(config) => self.plan.hooks.extend(config.hooks.iter().cloned()),
+            PluginConfig::Shed(_) => parts.shed = true,
+            PluginConfig::Cancel(config) => parts.chain.push(Arc::new(Cancel(*config))),
+            PluginConfig::Local(config) => {
+                parts.chain.push(Arc::new(Local::new(config, &self.workshop.metrics)));
+                parts.short_plan().local = Some(local::Names { prefix: config.prefix });
+            }
+            PluginConfig::Dns64(config) => {
+                parts.chain.push(Arc::new(Dns64::new(config, &self.workshop.metrics)));
+                parts.short_plan().dns64 = true;
+            }
+            // Its questions are of class CH, which the short way does not take.
+            PluginConfig::Chaos(config) => parts.chain.push(Arc::new(Chaos::new(config))),
+            PluginConfig::Acl(config) => {
+                parts.chain.push(Arc::new(Acl::new(config, &self.workshop.metrics)));
+                parts.only_long = true;
+            }
+            PluginConfig::Any(_) => {
+                parts.chain.push(Arc::new(Any));
+                parts.short_plan().any = true;
+            }
+            PluginConfig::Header(config) => {
+                parts.chain.push(Arc::new(Header(*config)));
+                parts.short_plan().header = config.response;
+            }
+            PluginConfig::Minimal(_) => {
+                parts.chain.push(Arc::new(Minimal));
+                parts.short_plan().minimal = true;
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Loop(config) => {
@@ -189,6 +268,12 @@ impl Builder<'_> {
         let programming = Programming::new(&self.workshop.metrics);
         self.plan.keep.push(Box::new(reader.follow(programming)));
         self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        if parts.metadata.is_some() {
+            let (known, follower) = Known::new(&table.view);
+            let following = follower.map(|follower| reader.follow(follower));
+            self.plan.keep.extend(following.map(|kept| Box::new(kept) as _));
+            parts.providers.push(known);
+        }
         let zone = config.zones.first().map(Domain::to_string).unwrap_or_default();
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
         let fallthrough = kubernetes::fallthrough(config);

@@ -38,7 +38,7 @@ use crate::{
         Answer, Chain, Failure, FailureReason, Next, Origin, Outcome, Plugin, Query, Transport,
         Upward,
     },
-    plugins::{PluginConfig, kubernetes::wire::Asked},
+    plugins::{PluginConfig, kubernetes::wire::Asked, metadata::Metadata},
     server::{
         routes::Routes,
         short::{AnswerShort, Short},
@@ -162,6 +162,8 @@ impl Rig {
                 received: Instant::now(),
             },
             upward: Upward { routes: Arc::clone(&self.routes), depth: 0 },
+            metadata: Metadata::default(),
+            labels: Arc::default(),
         }
     }
 

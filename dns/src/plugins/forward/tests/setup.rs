@@ -12,6 +12,7 @@ use crate::{
     corefile::{check::Environment, load_text, source::Memory},
     metrics::{Metrics, Series},
     plugin::{Answer, Chain, Next, Origin, Outcome, Plugin, Query, Transport, Upward},
+    plugins::metadata::Metadata,
     plugins::{PluginConfig, forward::Forward},
     server::routes::Routes,
 };
@@ -101,6 +102,7 @@ impl Setup {
         let client: SocketAddr = "10.0.0.1:1234".parse().unwrap();
         let origin = Origin { client, local: client, transport, received: Instant::now() };
         let upward = Upward { routes: Arc::clone(&self.routes), depth: 0 };
-        Query { message: Arc::new(message), size: 40, origin, upward }
+        let (metadata, labels) = (Metadata::default(), Arc::default());
+        Query { message: Arc::new(message), size: 40, origin, upward, metadata, labels }
     }
 }
