@@ -64,6 +64,10 @@ pub(crate) struct DnsOptions {
     /// server has told all.
     #[arg(long, value_name = "DIR", env = "DAYMARK_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Take over the sockets of the server that offers them at this unix socket, and offer them there:
+    /// so one process follows another in a network namespace and no query is lost.
+    #[arg(long, value_name = "SOCKET", env = "DAYMARK_HANDOVER")]
+    pub(crate) handover: Option<PathBuf>,
     /// Write the process id to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,

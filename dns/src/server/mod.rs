@@ -9,6 +9,7 @@ pub mod batch;
 pub mod cluster_source;
 pub mod doh;
 pub mod endpoint;
+pub mod handover;
 pub mod http;
 pub mod https;
 pub mod https3;
@@ -44,8 +45,9 @@ use self::{
     admission::Admission,
     cluster_source::ClusterSource,
     endpoint::Endpoint,
+    handover::{Handed, Inherited},
     http::HttpServers,
-    listening::{ListenError, Listening, Shared},
+    listening::{Ending, ListenError, Listening, Shared},
     setup::{Plan, SetupError, Workshop},
     udp::LongWay,
 };
@@ -69,6 +71,8 @@ use crate::{
 
 /// Queries on the long way at once; each may hold a socket to an upstream.
 const LONG_ROOM: usize = 8192;
+/// What is in work when the server stops is answered within this time, as in CoreDNS.
+const GRACE: Duration = Duration::from_secs(5);
 /// Connections at once, whatever they speak.
 const CONNECTIONS: usize = 4096;
 /// File descriptors that let both bounds be reached, with some for everything else.
@@ -105,6 +109,9 @@ pub struct Options {
     /// Files and sockets that the process may have open. With fewer than [`DESCRIPTORS`] the bounds
     /// on queries and connections are lower, so that one kind can't take what the others need.
     pub descriptors: usize,
+    /// A unix socket at which a process of the same network namespace hands its sockets to its
+    /// successor: this one takes them from there, and offers them there. See [`handover`].
+    pub handover: Option<PathBuf>,
 }
 
 /// Why a server does not start, or a reload does not happen.
@@ -119,6 +126,14 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The sockets of the process before can't be had, or ours not be offered.
+    #[error("handing over at {}: {error}", path.display())]
+    Handover {
+        /// Where.
+        path: PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
 }
 
 /// A running server.
@@ -131,6 +146,8 @@ pub struct Server {
     digest: Mutex<String>,
     fatal: watch::Receiver<Option<String>>,
     debugging: watch::Sender<bool>,
+    /// Whether a successor serves our sockets.
+    succeeded: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -175,10 +192,24 @@ impl Server {
             digest: Mutex::new(String::new()),
             fatal,
             debugging: watch::Sender::new(false),
+            succeeded: watch::Sender::new(false),
         };
         let checked = server.read()?;
-        server.serve(&checked).await?;
+        let path = server.options.handover.clone();
+        let failed = |path: &PathBuf| {
+            let path = path.clone();
+            move |error| StartError::Handover { path, error }
+        };
+        let mut inherited = match &path {
+            Some(path) => Inherited::ask(path).map_err(failed(path))?,
+            None => Inherited::default(),
+        };
+        server.serve(&checked, &mut inherited).await?;
         let server = Arc::new(server);
+        if let Some(path) = &path {
+            handover::offer(path, &server).map_err(failed(path))?;
+        }
+        inherited.taken();
         reload::start(&server).await;
         Ok(server)
     }
@@ -206,7 +237,7 @@ impl Server {
         if checked.digest == *self.digest.lock() && !even_if_same {
             return Ok(false);
         }
-        self.serve(&checked).await?;
+        self.serve(&checked, &mut Inherited::default()).await?;
         Ok(true)
     }
 
@@ -249,10 +280,42 @@ impl Server {
             tracing::info!(?lameduck, "stopping; answering a little longer");
             sleep(lameduck).await;
         }
+        self.end(Ending::Drain).await;
+    }
+
+    /// Waits until a successor serves our sockets, if ever.
+    pub async fn succeeded(&self) {
+        if self.succeeded.subscribe().wait_for(|succeeded| *succeeded).await.is_err() {
+            // Nobody is there to say so.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Leaves the sockets to a successor, once what is in work is answered.
+    pub async fn leave(&self) {
+        self.workshop.state.stopping.store(true, Ordering::Relaxed);
+        self.end(Ending::Leave).await;
+    }
+
+    /// Reads no more, answers what is in work, lets everything go.
+    async fn end(&self, ending: Ending) {
         let mut serving = self.serving.lock().await;
-        serving.listening.stop();
+        serving.listening.stop(ending);
         serving.http.stop();
+        let deadline = Instant::now() + GRACE;
+        let Shared { long, connections, .. } = &*self.shared;
+        while long.admission.taken() + connections.taken() > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
         serving.keep.clear();
+    }
+
+    /// Every socket that can be handed on.
+    async fn handed(&self) -> std::io::Result<Vec<Handed>> {
+        let serving = self.serving.lock().await;
+        let mut handed = serving.listening.handed()?;
+        handed.extend(serving.http.handed()?);
+        Ok(handed)
     }
 
     fn read(&self) -> Result<Checked, Mistakes> {
@@ -268,12 +331,12 @@ impl Server {
         Ok(checked)
     }
 
-    async fn serve(&self, checked: &Checked) -> Result<(), StartError> {
+    async fn serve(&self, checked: &Checked, inherited: &mut Inherited) -> Result<(), StartError> {
         let plan = setup::build(checked, &self.workshop).await?;
         wait_for(&plan.wait_for).await;
         let mut serving = self.serving.lock().await;
-        let opened = serving.listening.open(&plan.wanted)?;
-        let opened_http = serving.http.open(&plan.pages).await?;
+        let opened = serving.listening.open(&plan.wanted, inherited)?;
+        let opened_http = serving.http.open(&plan.pages, inherited).await?;
         let Plan {
             wanted, pages, lameduck, reload, watched, keep, once_served, debug, hooks, ..
         } = plan;
