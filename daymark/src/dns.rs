@@ -40,9 +40,9 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let lost = metrics.log_lost.with_label_values(&["server"]);
     let outcome =
-        logging::start(options.log_format, lost).context("starting to log").and_then(|lines| {
-            let outcome = serve(options, metrics);
-            lines.flush();
+        logging::start(options.log_format, lost).context("starting to log").and_then(|log| {
+            let outcome = serve(options, metrics, log.debug);
+            log.lines.flush();
             outcome
         });
     outcome.unwrap_or_else(|error| {
@@ -51,7 +51,11 @@ pub(crate) fn run(options: DnsOptions) -> ExitCode {
     })
 }
 
-fn serve(options: DnsOptions, metrics: Arc<Metrics>) -> anyhow::Result<ExitCode> {
+fn serve(
+    options: DnsOptions,
+    metrics: Arc<Metrics>,
+    debug: Box<dyn Fn(bool) + Send>,
+) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("daymark")
@@ -67,6 +71,13 @@ fn serve(options: DnsOptions, metrics: Arc<Metrics>) -> anyhow::Result<ExitCode>
             }
             Err(error) => return Err(error.into()),
         };
+        let mut debugging = server.debugging();
+        debug(*debugging.borrow_and_update());
+        tokio::spawn(async move {
+            while debugging.changed().await.is_ok() {
+                debug(*debugging.borrow_and_update());
+            }
+        });
         if !options.quiet {
             for endpoint in server.endpoints().await {
                 print(&format!("{}://{}\n", endpoint.scheme.name(), endpoint.address));

@@ -8,6 +8,7 @@ use tracing_subscriber::{
     field::Visit,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
+    reload::Handle,
 };
 
 use prometheus::IntCounter;
@@ -18,20 +19,54 @@ use crate::{arguments::LogFormat, output::Lines};
 /// about the same failures.
 const FILTER: &str = "info,kube_client=off";
 
+/// What is logged in place of [`FILTER`] where the Corefile has `debug`: our own debug lines too.
+const DEBUG_FILTER: &str = "info,kube_client=off,daymark=debug,plugin=debug";
+
+/// The log, once it is started.
+pub(crate) struct Log {
+    /// Where lines wait to be written.
+    pub(crate) lines: Lines,
+    /// Chooses between the two filters; does nothing where `RUST_LOG` has chosen.
+    pub(crate) debug: Box<dyn Fn(bool) + Send>,
+}
+
 /// Starts logging to standard output. `RUST_LOG` chooses what; [`FILTER`] without it. `lost` counts
 /// lines that could not be written.
 ///
 /// # Errors
 /// If there is no thread for it.
-pub(crate) fn start(format: LogFormat, lost: IntCounter) -> std::io::Result<Lines> {
+pub(crate) fn start(format: LogFormat, lost: IntCounter) -> std::io::Result<Log> {
     let lines = Lines::to(std::io::stdout(), lost)?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
+    let chosen = EnvFilter::try_from_default_env().ok();
+    let switches = chosen.is_none();
+    let filter = chosen.unwrap_or_else(|| EnvFilter::new(FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
-    match format {
-        LogFormat::Text => builder.event_format(CoreDnsLines).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(lines)
+    let debug = match format {
+        LogFormat::Text => {
+            let builder = builder.event_format(CoreDnsLines).with_filter_reloading();
+            let debug = switch(builder.reload_handle());
+            builder.init();
+            debug
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let debug = switch(builder.reload_handle());
+            builder.init();
+            debug
+        }
+    };
+    let debug = if switches { debug } else { Box::new(|_| {}) };
+    Ok(Log { lines, debug })
+}
+
+/// Chooses a filter, debug lines in it or not.
+fn switch<S: 'static>(filter: Handle<EnvFilter, S>) -> Box<dyn Fn(bool) + Send> {
+    Box::new(move |debug| {
+        let chosen = EnvFilter::new(if debug { DEBUG_FILTER } else { FILTER });
+        if let Err(error) = filter.reload(chosen) {
+            tracing::error!(%error, "what is logged can't be changed");
+        }
+    })
 }
 
 /// `[LEVEL] plugin/x: message key=value`, as CoreDNS writes it.

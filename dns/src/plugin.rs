@@ -10,7 +10,7 @@ use std::{
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
-    rr::{Name, Record, RecordType},
+    rr::{DNSClass, Name, Record, RecordType},
 };
 
 use crate::{
@@ -89,19 +89,8 @@ pub struct Query {
     pub upward: Upward,
     /// What plugins of its block know about it, if the block has `metadata`.
     pub metadata: Metadata,
-    /// What metrics say of the block that it came to.
-    pub labels: Arc<Labels>,
-}
-
-/// What metrics say of a server block, on one address for one zone.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Labels {
-    /// `server`, such as `dns://:53`.
-    pub server: String,
-    /// `zone`, with its last dot.
-    pub zone: String,
-    /// `view`; empty without one.
-    pub view: String,
+    /// The view that let it into its block; empty without one. `view` of metrics.
+    pub view: Arc<str>,
 }
 
 /// Lets a plugin put a question to the server that runs it, through all of its blocks.
@@ -124,6 +113,16 @@ impl Query {
     /// The question's type.
     pub fn rtype(&self) -> RecordType {
         self.message.queries[0].query_type
+    }
+
+    /// The question's class.
+    pub fn class(&self) -> DNSClass {
+        self.message.queries[0].query_class
+    }
+
+    /// `server` of metrics: scheme, address and port listened on.
+    pub fn server(&self) -> &str {
+        &self.upward.routes.server
     }
 
     /// Whether the client set the DO bit (RFC 3225).
@@ -239,6 +238,12 @@ pub enum FailureReason {
     /// A plugin panicked; the panic was logged where it was caught.
     #[error("a plugin panicked")]
     Panicked,
+    /// Policy says that there is to be no reply at all; nothing went wrong. Nothing is sent.
+    #[error("dropped")]
+    Dropped,
+    /// The time for a query was up.
+    #[error("not answered within {0:?}")]
+    Deadline(std::time::Duration),
     /// Policy says no; nothing went wrong. Not logged as an error.
     #[error("refused")]
     Refused,
@@ -280,6 +285,12 @@ pub trait Plugin: Send + Sync {
     /// The plugin's name in the Corefile.
     fn name(&self) -> &'static str;
 
+    /// Whether the plugin understands questions of this class. One that knows records of class IN
+    /// alone is passed over for others.
+    fn knows(&self, _class: DNSClass) -> bool {
+        true
+    }
+
     /// Answers `query`, or hands it on. `next` is taken by value: handing on twice does not compile.
     fn serve<'a>(&'a self, query: &'a Query, next: Next<'a>) -> BoxFuture<'a, Outcome>;
 }
@@ -311,8 +322,9 @@ impl<'a> Next<'a> {
     /// # Errors
     /// What the rest of the chain fails with; [`FailureReason::NoNextPlugin`] at its end.
     pub async fn serve(self, query: &Query) -> Outcome {
-        match self.chain.get(self.at) {
-            Some(plugin) => plugin.serve(query, Next { chain: self.chain, at: self.at + 1 }).await,
+        let mut rest = self.chain.iter().enumerate().skip(self.at);
+        match rest.find(|(_, plugin)| plugin.knows(query.class())) {
+            Some((at, plugin)) => plugin.serve(query, Next { chain: self.chain, at: at + 1 }).await,
             None => Err(Failure::new("server", FailureReason::NoNextPlugin)),
         }
     }

@@ -2,6 +2,7 @@
 //! twice, zones served twice.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::address::{Address, Scheme};
 use super::cause::Cause;
@@ -100,6 +101,7 @@ pub(crate) fn servers(
         .collect();
     overlaps(&servers, environment.default_port, &mut findings);
     certificates(&servers, environment.default_port, &mut findings);
+    shed(&servers, &mut findings);
     (servers, findings)
 }
 
@@ -110,6 +112,7 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
     }
     let zones: Vec<_> =
         block.addresses.iter().flat_map(|address| address.zones.iter().cloned()).collect();
+    let root = root(block);
     let mut first: HashMap<&str, Span> = HashMap::new();
     let mut plugins: Vec<(usize, PluginConfig)> = Vec::new();
     for line in &block.directives {
@@ -123,7 +126,7 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
             findings.push(Finding::new(line.name().span, Cause::NotYet { what }));
             continue;
         };
-        let mut checker = Checker::new(entry.name, &zones, reader, findings);
+        let mut checker = Checker::new(entry.name, &zones, root, reader, findings);
         let config = parse(line, &mut checker);
         if let Some(&earlier) = first.get(entry.name).filter(|_| !repeats) {
             let cause = Cause::Once { name: entry.name.to_owned(), place: "server block" };
@@ -143,6 +146,25 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
         chain.extend(rest);
     }
     ServerConfig { addresses: block.addresses.clone(), plugins: chain, span: block.span }
+}
+
+/// The block's `root`, wherever it stands; empty without one.
+fn root(block: &ServerBlock) -> &Path {
+    let line = block.directives.iter().find(|line| &*line.name().text == "root");
+    let folder = line.and_then(|line| line.args().first());
+    Path::new(folder.map_or("", |folder| &*folder.text))
+}
+
+/// `shed` is about plain UDP: elsewhere it would seem to protect and not do so.
+fn shed(servers: &[ServerConfig], findings: &mut Findings) {
+    let has_shed = |server: &&ServerConfig| {
+        server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Shed(_)))
+    };
+    let addresses = servers.iter().filter(has_shed).flat_map(|server| &server.addresses);
+    for address in addresses.filter(|address| address.scheme != Scheme::Dns) {
+        let cause = Cause::Conflict("a block with `shed` serves plain DNS alone");
+        findings.push(Finding::new(address.span, cause));
+    }
 }
 
 fn unknown_plugin(line: &Line) -> Finding {

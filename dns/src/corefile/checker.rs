@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::address::{Address, MAX_ZONES};
@@ -20,6 +20,8 @@ use super::values::{HostPort, parse_duration, to_duration};
 pub struct Checker<'a> {
     plugin: &'static str,
     zones: &'a [Domain],
+    /// The folder that relative paths begin in; empty without `root`.
+    root: &'a Path,
     reader: &'a dyn Reader,
     findings: &'a mut Findings,
 }
@@ -28,15 +30,26 @@ impl<'a> Checker<'a> {
     pub(crate) fn new(
         plugin: &'static str,
         zones: &'a [Domain],
+        root: &'a Path,
         reader: &'a dyn Reader,
         findings: &'a mut Findings,
     ) -> Self {
-        Self { plugin, zones, reader, findings }
+        Self { plugin, zones, root, reader, findings }
     }
 
     /// The zones of the server block, in the order of its addresses.
     pub fn zones(&self) -> &'a [Domain] {
         self.zones
+    }
+
+    /// The file or folder that `token` names, below the block's `root` if it is relative.
+    pub fn path(&self, token: &Token) -> PathBuf {
+        self.root.join(&*token.text)
+    }
+
+    /// Whether there is anything at `path`.
+    pub fn exists(&self, path: &Path) -> bool {
+        self.reader.exists(path)
     }
 
     /// The file at `path`, if it can be read. The caller says what it means when it cannot.
@@ -269,7 +282,27 @@ impl<'a> Checker<'a> {
         what: &str,
         choices: &[(&str, T)],
     ) -> Option<T> {
-        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == &*token.text) {
+        self.choose(token, &token.text, what, choices)
+    }
+
+    /// As [`Checker::choice`], where the case of letters does not matter.
+    pub fn choice_in_any_case<T: Copy>(
+        &mut self,
+        token: &Token,
+        what: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        self.choose(token, &token.text.to_ascii_lowercase(), what, choices)
+    }
+
+    fn choose<T: Copy>(
+        &mut self,
+        token: &Token,
+        found: &str,
+        what: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == found) {
             return Some(*value);
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();

@@ -24,6 +24,8 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 
+use crate::plugins::local;
+
 pub use counters::{Recorder, Series, SeriesId};
 pub use families::rcode_label;
 pub use forward::ForwardMetrics;
@@ -146,6 +148,8 @@ impl Metrics {
         metrics.register(Box::new(ProcessCollector::for_self()));
         metrics.register(Box::new(metrics.loop_detected.clone()));
         metrics.forward.register(&metrics);
+        // CoreDNS shows it whether or not `local` is used.
+        metrics.shared(local::requests());
         metrics
     }
 

@@ -2,10 +2,18 @@
 //!
 //! [`REGISTRY`] is the one list of them, in the order in which they see a query.
 
+pub mod acl;
+pub mod any;
 pub mod bind;
+pub mod bufsize;
 pub mod cache;
+pub mod cancel;
+pub mod chaos;
+pub mod debug;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
+pub mod header;
 pub mod health;
 pub mod hosts;
 pub mod https;
@@ -13,15 +21,23 @@ pub mod https3;
 pub mod kubernetes;
 mod limits;
 pub mod loadbalance;
+pub mod local;
 pub mod log;
 pub mod r#loop;
 pub mod metadata;
+pub mod minimal;
 pub mod multisocket;
+pub mod nsid;
+pub mod on;
 pub mod prometheus;
 pub mod quic;
 pub mod ready;
 pub mod reload;
 pub mod rewrite;
+pub mod root;
+pub mod shed;
+#[cfg(test)]
+pub(crate) mod stand_in;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
@@ -36,6 +52,14 @@ use crate::corefile::tree::Line;
 /// A checked directive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PluginConfig {
+    /// `root`.
+    Root(root::config::Config),
+    /// `debug`.
+    Debug(debug::config::Config),
+    /// `shed`.
+    Shed(shed::config::Config),
+    /// All `on` lines of a block.
+    On(on::config::Config),
     /// `metadata`.
     Metadata(metadata::config::Config),
     /// `quic`.
@@ -62,6 +86,26 @@ pub enum PluginConfig {
     Errors(errors::config::Config),
     /// All `log` lines of a block.
     Log(log::config::Config),
+    /// `cancel`.
+    Cancel(cancel::config::Config),
+    /// `nsid`.
+    Nsid(nsid::config::Config),
+    /// `bufsize`.
+    Bufsize(bufsize::config::Config),
+    /// `local`.
+    Local(local::config::Config),
+    /// `dns64`.
+    Dns64(dns64::config::Config),
+    /// `any`.
+    Any(any::config::Config),
+    /// `chaos`.
+    Chaos(chaos::config::Config),
+    /// All `acl` lines of a block.
+    Acl(acl::config::Config),
+    /// `header`.
+    Header(header::config::Config),
+    /// `minimal`.
+    Minimal(minimal::config::Config),
     /// `loadbalance`.
     Loadbalance(loadbalance::config::Config),
     /// All `rewrite` lines of a block.
@@ -103,6 +147,20 @@ impl PluginConfig {
             Self::Prometheus(_) => "prometheus",
             Self::Errors(_) => "errors",
             Self::Log(_) => "log",
+            Self::Root(_) => "root",
+            Self::Debug(_) => "debug",
+            Self::Shed(_) => "shed",
+            Self::On(_) => "on",
+            Self::Cancel(_) => "cancel",
+            Self::Local(_) => "local",
+            Self::Dns64(_) => "dns64",
+            Self::Chaos(_) => "chaos",
+            Self::Acl(_) => "acl",
+            Self::Nsid(_) => "nsid",
+            Self::Bufsize(_) => "bufsize",
+            Self::Any(_) => "any",
+            Self::Header(_) => "header",
+            Self::Minimal(_) => "minimal",
             Self::Loadbalance(_) => "loadbalance",
             Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
@@ -138,6 +196,8 @@ impl PluginConfig {
     pub(crate) fn absorb(&mut self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
+            (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
+            (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
             (Self::Template(all), Self::Template(more)) => all.rules.extend(more.rules),
@@ -172,10 +232,10 @@ pub enum Support {
 
 /// Every plugin of CoreDNS 1.15, in the order in which they see a query.
 pub const REGISTRY: [Entry; 62] = [
-    not_yet("root"),
+    once("root", |line, cx| root::config::parse(line, cx).map(PluginConfig::Root)),
     once("metadata", |line, cx| metadata::config::parse(line, cx).map(PluginConfig::Metadata)),
     not_yet("geoip"),
-    not_yet("cancel"),
+    once("cancel", |line, cx| cancel::config::parse(line, cx).map(PluginConfig::Cancel)),
     not_yet("proxyproto"),
     once("quic", |line, cx| quic::config::parse(line, cx).map(PluginConfig::Quic)),
     not_yet("grpc_server"),
@@ -186,38 +246,38 @@ pub const REGISTRY: [Entry; 62] = [
         multisocket::config::parse(line, cx).map(PluginConfig::Multisocket)
     }),
     once("reload", |line, cx| reload::config::parse(line, cx).map(PluginConfig::Reload)),
-    not_yet("nsid"),
-    not_yet("bufsize"),
+    once("nsid", |line, cx| nsid::config::parse(line, cx).map(PluginConfig::Nsid)),
+    once("bufsize", |line, cx| bufsize::config::parse(line, cx).map(PluginConfig::Bufsize)),
     repeats("bind", |line, cx| bind::config::parse(line, cx).map(PluginConfig::Bind)),
-    not_yet("debug"),
+    once("debug", |line, cx| debug::config::parse(line, cx).map(PluginConfig::Debug)),
     not_yet("trace"),
     once("ready", |line, cx| ready::config::parse(line, cx).map(PluginConfig::Ready)),
     once("health", |line, cx| health::config::parse(line, cx).map(PluginConfig::Health)),
     not_yet("pprof"),
-    not_yet("shed"),
+    once("shed", |line, cx| shed::config::parse(line, cx).map(PluginConfig::Shed)),
     once("prometheus", |line, cx| {
         prometheus::config::parse(line, cx).map(PluginConfig::Prometheus)
     }),
     once("errors", |line, cx| errors::config::parse(line, cx).map(PluginConfig::Errors)),
     repeats("log", |line, cx| log::config::parse(line, cx).map(PluginConfig::Log)),
     not_yet("dnstap"),
-    not_yet("local"),
-    not_yet("dns64"),
+    once("local", |line, cx| local::config::parse(line, cx).map(PluginConfig::Local)),
+    once("dns64", |line, cx| dns64::config::parse(line, cx).map(PluginConfig::Dns64)),
     not_yet("siit"),
-    not_yet("any"),
-    not_yet("chaos"),
+    once("any", |line, cx| any::config::parse(line, cx).map(PluginConfig::Any)),
+    once("chaos", |line, cx| chaos::config::parse(line, cx).map(PluginConfig::Chaos)),
     once("loadbalance", |line, cx| {
         loadbalance::config::parse(line, cx).map(PluginConfig::Loadbalance)
     }),
     not_yet("tsig"),
     repeats("rewrite", |line, cx| rewrite::config::parse(line, cx).map(PluginConfig::Rewrite)),
     not_yet("autopath"),
-    not_yet("acl"),
+    repeats("acl", |line, cx| acl::config::parse(line, cx).map(PluginConfig::Acl)),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
-    not_yet("header"),
+    once("header", |line, cx| header::config::parse(line, cx).map(PluginConfig::Header)),
     not_yet("dnssec"),
     once("tls", |line, cx| tls::config::parse(line, cx).map(Box::new).map(PluginConfig::Tls)),
-    not_yet("minimal"),
+    once("minimal", |line, cx| minimal::config::parse(line, cx).map(PluginConfig::Minimal)),
     repeats("template", |line, cx| {
         template::config::parse(line, cx).map(Box::new).map(PluginConfig::Template)
     }),
@@ -242,7 +302,7 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("grpc"),
     not_yet("erratic"),
     once("whoami", |line, cx| whoami::config::parse(line, cx).map(PluginConfig::Whoami)),
-    not_yet("on"),
+    repeats("on", |line, cx| on::config::parse(line, cx).map(PluginConfig::On)),
     not_yet("sign"),
     once("view", |line, cx| view::config::parse(line, cx).map(PluginConfig::View)),
     not_yet("nomad"),

@@ -64,6 +64,7 @@ impl Answering {
         let Some(plan) = block.short.as_ref().filter(|_| block.log.is_none()) else {
             return false;
         };
+        let plain = block.bounded_plain(&plain);
         let rotation = origin.received.elapsed().subsec_nanos();
         let asked =
             Asked { message: request, plain: &plain, name: &name, limit: MAX_MESSAGE, rotation };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hickory_proto::{
     op::{Edns, Header, HeaderCounts, Message, ResponseCode},
     rr::{
-        DNSClass, Name, Record,
-        rdata::opt::{EdnsCode, EdnsOption},
+        DNSClass, Name, RData, Record,
+        rdata::opt::{EdnsCode, EdnsOption, OPT},
     },
     serialize::binary::{BinEncodable, BinEncoder},
 };
@@ -15,7 +15,7 @@ use super::routes::{Block, Routes};
 use crate::{
     metrics::{Recorder, counters::Observation},
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
-    plugins::metadata::Metadata,
+    plugins::{debug, metadata::Metadata},
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,
@@ -26,6 +26,20 @@ use crate::{
 
 /// EDNS option code of Extended DNS Errors (RFC 8914).
 const EDE: u16 = 15;
+
+/// Info-codes of Extended DNS Errors (RFC 8914 §4).
+pub mod ede {
+    /// Nothing more precise.
+    pub const OTHER: u16 = 0;
+    /// The server's policy blocks the name or the client.
+    pub const BLOCKED: u16 = 15;
+    /// The server's policy leaves out what the client asked for.
+    pub const FILTERED: u16 = 17;
+}
+
+/// Options that concern two neighbours alone: cookies (RFC 7873), keepalive (RFC 7828), padding
+/// (RFC 7830). What an upstream says in them is not for our client.
+const OF_ONE_HOP: [EdnsCode; 3] = [EdnsCode::Cookie, EdnsCode::Keepalive, EdnsCode::Padding];
 
 /// Why a request goes the long way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +67,13 @@ pub async fn answer(
     }
     let message = match Message::from_vec(request) {
         Ok(message) if message.queries.len() == 1 => message,
-        _ => return Some(rejected(request, rcode::FORMERR)),
+        _ => {
+            debug::dump(
+                request,
+                format_args!("no query can be made of this from {}", origin.client),
+            );
+            return Some(rejected(request, rcode::FORMERR));
+        }
     };
     let upward = Upward { routes: Arc::clone(routes), depth: 0 };
     let query = Query {
@@ -62,27 +82,32 @@ pub async fn answer(
         origin,
         upward,
         metadata: Metadata::default(),
-        labels: Arc::default(),
+        view: Arc::default(),
     };
-    let limit = query.size_limit();
-    let question = &query.message.queries[0];
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
-        return fit(&bad_version(&query, edns), limit);
+        return fit(&bad_version(&query, edns), query.size_limit());
     }
-    let in_class = question.query_class == DNSClass::IN;
+    let in_class = query.class() == DNSClass::IN || routes.other_classes;
     let Some((block, query)) = in_class.then(|| routes.route(&query)).flatten() else {
         let reply = finished(&query, Answer::with_code(&query, ResponseCode::Refused));
-        let bytes = fit(&reply, limit)?;
+        let bytes = fit(&reply, query.size_limit())?;
         let seen = observation(&query, reply.metadata.response_code, bytes.len(), false);
         recorder.touch(routes.dropped).observe(&seen, nanos(&query));
         return Some(bytes);
     };
-    let (answer, by_chain) = block.settle(&query, block.run(&query).await);
+    let query = block.bounded(query);
+    let outcome = block.run(&query).await;
+    if matches!(&outcome, Err(failure) if failure.reason == FailureReason::Dropped) {
+        // Counted as CoreDNS counts it: a reply of no octets that no plugin wrote.
+        note(block, recorder, &query, &Answer::to(&query).message, &[], false);
+        return None;
+    }
+    let (answer, by_chain) = block.settle(&query, outcome);
     if purpose == Purpose::Renewal {
         return None;
     }
     let reply = finished(&query, answer);
-    let bytes = fit(&reply, limit)?;
+    let bytes = fit(&reply, query.size_limit())?;
     note(block, recorder, &query, &reply, &bytes, by_chain);
     Some(bytes)
 }
@@ -101,8 +126,14 @@ pub fn fold(name: &Name, folded: &mut FoldedName) -> Option<()> {
 /// The reply for a failure: its code, and an Extended DNS Error where it has one.
 pub fn failed(query: &Query, failure: &Failure) -> Answer {
     let mut answer = Answer::with_code(query, failure.code);
-    if let FailureReason::Upstream { to, what, ede } = &failure.reason {
-        add_extended_error(&mut answer.message, *ede, &format!("{to}: {what}"));
+    match &failure.reason {
+        FailureReason::Upstream { to, what, ede } => {
+            add_extended_error(&mut answer.message, *ede, &format!("{to}: {what}"));
+        }
+        FailureReason::Deadline(_) => {
+            add_extended_error(&mut answer.message, ede::OTHER, &failure.reason.to_string());
+        }
+        _ => {}
     }
     answer
 }
@@ -117,8 +148,9 @@ pub fn add_extended_error(message: &mut Message, code: u16, text: &str) {
 
 /// Sets what every reply has: id and question of the query, and an OPT exactly if it had one.
 ///
-/// Of the options only those that a plugin put into the answer are kept: CoreDNS echoes none of the
-/// client's that no plugin registered.
+/// The client's options are not echoed. Of those in the answer, from a plugin or an upstream, it gets
+/// an Extended DNS Error and what it has itself asked for: the answer may have been fetched for
+/// somebody else.
 fn finished(query: &Query, answer: Answer) -> Message {
     let mut reply = answer.message;
     let request = &query.message;
@@ -129,8 +161,14 @@ fn finished(query: &Query, answer: Answer) -> Message {
         let mut edns = Edns::new();
         edns.set_max_payload(asked.max_payload());
         edns.set_dnssec_ok(asked.flags().dnssec_ok);
-        if let Some(error) = own.as_ref().and_then(|own| own.option(EdnsCode::Unknown(EDE))) {
-            edns.options_mut().insert(error.clone());
+        let wanted = |code: EdnsCode| {
+            code == EdnsCode::Unknown(EDE)
+                || (asked.option(code).is_some() && !OF_ONE_HOP.contains(&code))
+        };
+        for (code, option) in own.iter().flat_map(|own| own.options().as_ref()) {
+            if wanted(*code) {
+                edns.options_mut().insert(option.clone());
+            }
         }
         edns
     });
@@ -147,17 +185,25 @@ fn bad_version(query: &Query, asked: &Edns) -> Message {
 
 /// Encodes `reply` in at most `limit` octets: first records of the additional section go, silently;
 /// then those of the authority and answer sections, which sets TC (RFC 2181 §9). `None` only if not
-/// even the question fits.
+/// even the question fits. Options of an OPT that takes too much room with them are left out.
 pub fn fit(reply: &Message, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(MIN_UDP);
     let mut encoder = BinEncoder::new(&mut bytes);
-    let opt = reply.edns.as_ref().map(|edns| {
+    let mut opt = reply.edns.as_ref().map(|edns| {
         let mut edns = edns.clone();
         edns.set_rcode_high(reply.metadata.response_code.high());
         Record::from(&edns)
     });
-    let opt_size = opt.as_ref().and_then(|opt| opt.to_bytes().ok()).map_or(0, |b| b.len());
     let limit = limit.min(MAX_MESSAGE);
+    let size = |opt: &Record| opt.to_bytes().map_or(0, |bytes| bytes.len());
+    let mut opt_size = opt.as_ref().map_or(0, size);
+    let questions: usize = reply.queries.iter().map(|query| query.name.len() + 4).sum();
+    if HEADER + questions + opt_size > limit
+        && let Some(opt) = &mut opt
+    {
+        opt.data = RData::OPT(OPT::default());
+        opt_size = size(opt);
+    }
     encoder.set_max_size(limit.checked_sub(opt_size)? as u16);
     let place = encoder.place::<Header>().ok()?;
     encoder.emit_all(reply.queries.iter()).ok()?;
@@ -237,3 +283,6 @@ fn note(
         log.note_long(query, reply, bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

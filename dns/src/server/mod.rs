@@ -57,7 +57,14 @@ use crate::{
         source::Reader as FileReader,
     },
     metrics::Metrics,
-    plugins::{ready::ServerState, reload},
+    plugins::{
+        on::{
+            self,
+            config::{Event, Hook},
+        },
+        ready::ServerState,
+        reload,
+    },
 };
 
 /// Queries on the long way at once; each may hold a socket to an upstream.
@@ -123,6 +130,7 @@ pub struct Server {
     /// What the last good configuration was, for `reload`.
     digest: Mutex<String>,
     fatal: watch::Receiver<Option<String>>,
+    debugging: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -132,6 +140,7 @@ struct Serving {
     keep: Vec<Box<dyn Any + Send + Sync>>,
     lameduck: Duration,
     reload: Option<reload::config::Config>,
+    hooks: Vec<Hook>,
 }
 
 impl Server {
@@ -165,6 +174,7 @@ impl Server {
             serving: tokio::sync::Mutex::new(Serving::default()),
             digest: Mutex::new(String::new()),
             fatal,
+            debugging: watch::Sender::new(false),
         };
         let checked = server.read()?;
         server.serve(&checked).await?;
@@ -221,10 +231,20 @@ impl Server {
         }
     }
 
-    /// Stops: not ready at once, answering for as long as `lameduck` says, then no more.
+    /// Whether the configuration has `debug`: then debug lines are to be logged.
+    pub fn debugging(&self) -> watch::Receiver<bool> {
+        self.debugging.subscribe()
+    }
+
+    /// Stops: not ready at once, then the commands of `on`, answering for as long as `lameduck` says,
+    /// then no more.
     pub async fn stop(&self) {
         self.workshop.state.stopping.store(true, Ordering::Relaxed);
-        let lameduck = self.serving.lock().await.lameduck;
+        let (lameduck, shutdown) = {
+            let serving = self.serving.lock().await;
+            (serving.lameduck, on::run(&serving.hooks, Event::Shutdown))
+        };
+        shutdown.await;
         if !lameduck.is_zero() {
             tracing::info!(?lameduck, "stopping; answering a little longer");
             sleep(lameduck).await;
@@ -254,7 +274,9 @@ impl Server {
         let mut serving = self.serving.lock().await;
         let opened = serving.listening.open(&plan.wanted)?;
         let opened_http = serving.http.open(&plan.pages).await?;
-        let Plan { wanted, pages, lameduck, reload, watched, keep, once_served, .. } = plan;
+        let Plan {
+            wanted, pages, lameduck, reload, watched, keep, once_served, debug, hooks, ..
+        } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
         let Workshop { runtime, metrics, .. } = &self.workshop;
         serving.http.serve(pages, opened_http, runtime, &metrics.http_shed);
@@ -266,7 +288,11 @@ impl Server {
         for start in once_served {
             start();
         }
+        // Nobody waits for the commands: one that hangs must not hold up the server.
+        drop(on::run(&hooks, Event::Startup));
+        serving.hooks = hooks;
         drop(serving);
+        self.debugging.send_replace(debug);
         *self.digest.lock() = checked.digest.clone();
         metrics.configured(&checked.digest, checked.has_reload());
         Ok(())

@@ -8,15 +8,17 @@ use hickory_proto::op::ResponseCode;
 use super::short::ShortPlan;
 use crate::{
     metrics::{Queries, SeriesId},
-    plugin::{Answer, Chain, Failure, FailureReason, Labels, Next, Outcome, Query},
+    plugin::{Answer, Chain, Failure, FailureReason, Next, Outcome, Query},
     plugins::{
         errors::{ErrorLog, stack},
         log::QueryLog,
         metadata::Collector,
+        shed::Shed,
         view::View,
     },
     wire::{
         name::{FoldedName, count_labels},
+        query::{Edns, Plain},
         rtype,
     },
 };
@@ -35,10 +37,10 @@ pub struct Block {
     pub errors: Option<Arc<ErrorLog>>,
     /// The `log` plugin.
     pub log: Option<Arc<QueryLog>>,
+    /// Most octets that a client with EDNS may ask for over UDP (`bufsize`).
+    pub payload: Option<u16>,
     /// Counts panics.
     pub panics: Arc<Queries>,
-    /// What metrics of plugins say of this block.
-    pub labels: Arc<Labels>,
     /// The `metadata` plugin.
     pub metadata: Option<Arc<Collector>>,
     /// The `view` plugin.
@@ -51,16 +53,29 @@ pub struct Routes {
     blocks: Vec<Block>,
     /// Labels of each block's zone.
     labels: Vec<usize>,
+    /// `server` of metrics.
+    pub server: Arc<str>,
+    /// Whether questions of other classes than IN are looked at: a plugin here may answer them.
+    pub other_classes: bool,
     /// Counters of queries that no block takes.
     pub dropped: SeriesId,
+    /// The `shed` plugin.
+    pub shed: Option<Shed>,
 }
 
 impl Routes {
-    /// Routes to `blocks`, given in the Corefile's order.
-    pub fn new(mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
+    /// Routes to `blocks`, given in the Corefile's order, on the address that metrics call `server`.
+    pub fn new(server: Arc<str>, mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
         blocks.sort_by_key(|block| std::cmp::Reverse(count_labels(&block.zone)));
         let labels = blocks.iter().map(|block| count_labels(&block.zone)).collect();
-        Routes { blocks, labels, dropped }
+        let other_classes = blocks.iter().any(Block::takes_other_classes);
+        Routes { blocks, labels, server, other_classes, dropped, shed: None }
+    }
+
+    /// With the counters of `shed`, if a block on the address has it.
+    #[must_use]
+    pub fn shedding(self, shed: Option<Shed>) -> Self {
+        Routes { shed, ..self }
     }
 
     /// The block with the longest zone that `name` is in, or one with a view that may be it. A DS
@@ -136,8 +151,35 @@ impl Block {
     fn admit(&self, query: &Query) -> Option<Query> {
         let metadata = self.metadata.as_ref().map(|collector| collector.collect(query));
         let metadata = metadata.unwrap_or_default();
-        let query = Query { metadata, labels: Arc::clone(&self.labels), ..query.clone() };
+        let view = self.view.as_ref().map(|view| view.name()).unwrap_or_default();
+        let query = Query { metadata, view, ..query.clone() };
         self.view.as_ref().is_none_or(|view| view.takes(&query)).then_some(query)
+    }
+
+    /// Whether the block has a plugin that opens its address to other classes, as in CoreDNS.
+    fn takes_other_classes(&self) -> bool {
+        self.chain.iter().any(|plugin| matches!(plugin.name(), "chaos" | "forward"))
+    }
+
+    /// The query with its size bounded as the block says.
+    pub fn bounded(&self, mut query: Query) -> Query {
+        let above = self
+            .payload
+            .filter(|most| query.message.edns.is_some() && query.payload_size() > *most);
+        if let Some(most) = above {
+            let edns = Arc::make_mut(&mut query.message).edns.as_mut();
+            edns.map(|edns| edns.set_max_payload(most));
+        }
+        query
+    }
+
+    /// As [`Block::bounded`], on the short way.
+    pub fn bounded_plain(&self, plain: &Plain) -> Plain {
+        let bounded = |edns: Edns| Edns {
+            udp_size: edns.udp_size.min(self.payload.unwrap_or(u16::MAX)),
+            ..edns
+        };
+        Plain { edns: plain.edns.map(bounded), ..*plain }
     }
 
     /// Runs the chain. A panic in a plugin is caught: one query fails, the server lives.

@@ -4,7 +4,13 @@
 
 mod block;
 
-use std::{any::Any, collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use daymark_cluster::{Kind, Needs, Reader};
 use tokio::runtime::Handle;
@@ -30,15 +36,17 @@ use crate::{
         values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
-    plugin::{Chain, Labels},
+    plugin::Chain,
     plugins::{
         PluginConfig,
         health::probe::Probe,
         kubernetes::{self, config::Api},
         r#loop::Fatal,
         metadata::Collector,
+        on::config::Hook,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
+        shed::Shed,
         tls::{self, identity::Identity},
     },
 };
@@ -104,6 +112,10 @@ pub struct Plan {
     pub watched: Vec<Watched>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.
     pub keep: Vec<Box<dyn Any + Send + Sync>>,
+    /// Whether a block has `debug`, which is for all.
+    pub debug: bool,
+    /// Commands of `on`.
+    pub hooks: Vec<Hook>,
     /// What to do once it is served, on the server's runtime.
     pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -125,6 +137,8 @@ struct Builder<'a> {
     clusters: Vec<(Api, Arc<dyn OpenCluster>)>,
     blocks: HashMap<Endpoint, Vec<Block>>,
     sockets: HashMap<Endpoint, usize>,
+    /// Where a block has `shed`.
+    shed: HashSet<Endpoint>,
     manners: HashMap<Endpoint, Manners>,
     identities: Vec<(tls::config::Config, Arc<Identity>)>,
     pages: Vec<(HostPort, Page)>,
@@ -165,6 +179,7 @@ impl<'a> Builder<'a> {
             clusters,
             blocks: HashMap::new(),
             sockets: HashMap::new(),
+            shed: HashSet::new(),
             manners: HashMap::new(),
             identities: Vec::new(),
             pages: Vec::new(),
@@ -178,6 +193,8 @@ impl<'a> Builder<'a> {
                 wait_for: Vec::new(),
                 watched: Vec::new(),
                 keep: Vec::new(),
+                debug: false,
+                hooks: Vec::new(),
                 once_served: Vec::new(),
             },
         })
@@ -202,7 +219,7 @@ impl<'a> Builder<'a> {
         let chain: Chain = parts.chain.into();
         let collector = parts.metadata.map(|zones| Collector::new(zones, parts.providers));
         let collector = collector.map(Arc::new);
-        let view = parts.view.as_ref().map_or("", |view| view.name());
+        let view = parts.view.as_ref().map(|view| view.name()).unwrap_or_default();
         let sockets = parts.sockets.map_or_else(cores, usize::from);
         let mut short = parts.short;
         let served: Vec<(Scheme, Domain, u16)> = server
@@ -215,17 +232,19 @@ impl<'a> Builder<'a> {
                 let manners = self.manners.entry(endpoint).or_default();
                 manners.take(server, scheme);
                 manners.identity = manners.identity.take().or_else(|| parts.identity.clone());
-                let labels = Labels {
-                    server: endpoint.to_string(),
-                    zone: zone.to_string(),
-                    view: view.to_owned(),
-                };
                 let series = parts.prometheus.then(|| {
-                    self.enabled(&labels, server);
-                    let plugin = parts.first_handler.to_owned();
-                    let Labels { server, zone, view } = labels.clone();
-                    self.workshop.metrics.queries().series(&Series { server, zone, view, plugin })
+                    let series = Series {
+                        server: endpoint.to_string(),
+                        zone: zone.to_string(),
+                        view: view.to_string(),
+                        plugin: parts.first_handler.to_owned(),
+                    };
+                    self.enabled(&series, server);
+                    self.workshop.metrics.queries().series(&series)
                 });
+                if parts.shed {
+                    self.shed.insert(endpoint);
+                }
                 let most = self.sockets.entry(endpoint).or_insert(sockets);
                 *most = sockets.max(*most);
                 self.blocks.entry(endpoint).or_default().push(Block {
@@ -235,8 +254,8 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
-                    labels: Arc::new(labels),
                     metadata: collector.clone(),
                     view: parts.view.clone(),
                 });
@@ -246,23 +265,26 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn enabled(&self, labels: &Labels, server: &ServerConfig) {
+    fn enabled(&self, series: &Series, server: &ServerConfig) {
         for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
-            let labels = [&*labels.server, &labels.zone, &labels.view, plugin.name()];
+            let labels = [&*series.server, &series.zone, &series.view, plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
     }
 
     async fn finish(mut self) -> Result<Plan, SetupError> {
         for (endpoint, blocks) in self.blocks {
+            let label: Arc<str> = endpoint.to_string().into();
             let dropped = self.workshop.metrics.queries().series(&Series {
-                server: endpoint.to_string(),
+                server: label.to_string(),
                 zone: "dropped".to_owned(),
                 view: String::new(),
                 plugin: String::new(),
             });
             let sockets = self.sockets.get(&endpoint).copied().unwrap_or(1);
-            let routes = Arc::new(Routes::new(blocks, dropped));
+            let shed = self.shed.contains(&endpoint);
+            let shed = shed.then(|| Shed::new(&label, &self.workshop.metrics));
+            let routes = Arc::new(Routes::new(label, blocks, dropped).shedding(shed));
             let manners = self.manners.remove(&endpoint).unwrap_or_default();
             let (encrypted, quic) = encrypted(endpoint.scheme, manners)?;
             let wanted = Wanted { routes, sockets, encrypted: Arc::new(encrypted), quic };

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    plugins::kubernetes::wire::{self, Asked, Written},
-    wire::name::FoldedName,
+    plugins::{
+        header::config::Edits,
+        kubernetes::wire::{self, Asked, Written},
+        local::Names,
+    },
+    wire::{name::FoldedName, rtype},
     zone::{Found, Table, lookup},
 };
 
@@ -31,6 +35,18 @@ pub struct ShortPlan {
     pub fallthrough: Vec<(Vec<u8>, usize)>,
     /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
     pub hosts: Option<Arc<dyn ClaimNames>>,
+    /// `nsid`: who asks for the identifier goes the long way.
+    pub nsid: bool,
+    /// `local`: its names go the long way.
+    pub local: Option<Names>,
+    /// `dns64`: questions for AAAA go the long way.
+    pub dns64: bool,
+    /// `any`: questions for all types go the long way.
+    pub any: bool,
+    /// `minimal`: what would have additional records goes the long way.
+    pub minimal: bool,
+    /// What `header` makes of the flags in replies that `cache` does not keep.
+    pub header: Edits,
     /// `cache`, for names that the cluster does not own.
     pub cache: Option<Arc<dyn AnswerShort>>,
     /// Whether address sets start elsewhere with every reply (`loadbalance`).
@@ -52,7 +68,9 @@ pub enum Short {
 impl ShortPlan {
     /// Answers `asked` into `out` if it can be.
     pub fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
-        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name)) {
+        if self.leaves(asked)
+            || self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name))
+        {
             return Short::Long;
         }
         if let Some(table) = &self.table {
@@ -61,9 +79,13 @@ impl ShortPlan {
                 let hand_on =
                     matches!(found.found, Found::NxDomain) && self.falls_through(asked.name);
                 if !hand_on {
+                    if self.minimal && matches!(found.found, Found::Srv(_) | Found::Ns) {
+                        return Short::Long;
+                    }
                     let rotation = if self.rotate { asked.rotation } else { 0 };
                     let asked = Asked { rotation, ..*asked };
                     let written = wire::write(out, &asked, &table.view, &directory, &found);
+                    self.header.apply_to_bytes(out);
                     return written.map_or(Short::Long, Short::Answered);
                 }
             }
@@ -84,6 +106,14 @@ impl ShortPlan {
         lookup(&directory, &table.view, name, qtype).is_some_and(|found| {
             !(matches!(found.found, Found::NxDomain) && self.falls_through(name))
         })
+    }
+
+    /// Whether a plugin before all others has something to say to this question.
+    fn leaves(&self, asked: &Asked<'_>) -> bool {
+        (self.any && asked.plain.qtype == rtype::ANY)
+            || (self.dns64 && asked.plain.qtype == rtype::AAAA)
+            || self.local.is_some_and(|names| names.include(asked.name))
+            || (self.nsid && asked.plain.edns.is_some_and(|edns| edns.nsid))
     }
 
     fn falls_through(&self, name: &FoldedName) -> bool {

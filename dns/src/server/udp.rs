@@ -122,6 +122,7 @@ impl Worker {
         let Some(plan) = &block.short else {
             return self.go_long(routes, batch, index, turn, Purpose::Reply);
         };
+        let plain = &block.bounded_plain(plain);
         let limit = plain.udp_limit();
         self.make_room(batch, limit);
         turn.rotation = turn.rotation.wrapping_add(1);
@@ -218,6 +219,7 @@ impl Worker {
         let client = peer.client();
         let Some(place) = self.long.admission.admit(client.ip()) else {
             self.recorder.shed.add_alone(1);
+            routes.shed.iter().for_each(|shed| shed.queries.inc());
             return;
         };
         let local = SocketAddr::new(peer.asked().unwrap_or(self.bound.ip()), self.bound.port());
@@ -228,19 +230,24 @@ impl Worker {
         self.recorder.long.add_alone(u64::from(purpose == Purpose::Reply));
         self.long.runtime.spawn(async move {
             let reply = long::answer(&routes, &recorder, &request, origin, purpose).await;
-            if let Some(reply) = reply {
-                send(&socket, &peer, &reply);
+            if let Some(reply) = reply
+                && !send(&socket, &peer, &reply)
+            {
+                routes.shed.iter().for_each(|shed| shed.replies.inc());
             }
             drop(place);
         });
     }
 }
 
-fn send(socket: &Socket, peer: &Peer, reply: &[u8]) {
-    if let Err(error) = batch::send_one(socket.as_fd(), peer, reply) {
+/// Sends a reply; tells whether the socket took it.
+fn send(socket: &Socket, peer: &Peer, reply: &[u8]) -> bool {
+    let sent = batch::send_one(socket.as_fd(), peer, reply);
+    if let Err(error) = &sent {
         // The client went away or is not reachable: its loss alone, and as common as clients are.
         tracing::debug!(%error, client = %peer.client(), "sending a reply");
     }
+    sent.is_ok()
 }
 
 fn observation(

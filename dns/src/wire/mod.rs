@@ -39,6 +39,8 @@ pub mod rtype {
     pub const IXFR: u16 = 251;
     /// Whole-zone transfer (RFC 5936).
     pub const AXFR: u16 = 252;
+    /// All types that there are (RFC 8482).
+    pub const ANY: u16 = 255;
 }
 
 /// Response codes (IANA DNS RCODEs).

@@ -15,6 +15,9 @@ pub enum Shape {
     Ignore,
 }
 
+/// EDNS option code of the server's identifier.
+const NSID: u16 = 3;
+
 /// A plain question. Its name is in the [`FoldedName`] that was passed to [`read`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plain {
@@ -33,6 +36,8 @@ pub struct Edns {
     pub udp_size: u16,
     /// The DO bit (RFC 3225).
     pub dnssec_ok: bool,
+    /// Whether the server's identifier is asked for (RFC 5001).
+    pub nsid: bool,
 }
 
 impl Plain {
@@ -84,8 +89,8 @@ fn read_plain(message: &[u8], has_additional: bool, name: &mut FoldedName) -> Op
     Some(Plain { qtype, question_end, edns })
 }
 
-/// An OPT of version 0 that ends the message. Its options only have to be well-formed: CoreDNS
-/// echoes none that no plugin registered, and the plugins of the short way register none.
+/// An OPT of version 0 that ends the message. Of its options only NSID means anything to a plugin;
+/// the others have to be well-formed, and none is echoed.
 fn read_opt(message: &[u8], at: usize) -> Option<Edns> {
     let fixed: &[u8; 11] = message.get(at..)?.first_chunk()?;
     let is_opt = fixed[0] == 0 && u16::from_be_bytes([fixed[1], fixed[2]]) == rtype::OPT;
@@ -96,13 +101,16 @@ fn read_opt(message: &[u8], at: usize) -> Option<Edns> {
     if options.len() != usize::from(u16::from_be_bytes([fixed[9], fixed[10]])) {
         return None;
     }
+    let mut nsid = false;
     while !options.is_empty() {
+        nsid |= u16_at(options, 0)? == NSID;
         let len = usize::from(u16_at(options, 2)?);
         options = options.get(4 + len..)?;
     }
     Some(Edns {
         udp_size: u16::from_be_bytes([fixed[3], fixed[4]]),
         dnssec_ok: fixed[7] & 0x80 != 0,
+        nsid,
     })
 }
 
@@ -133,7 +141,7 @@ mod tests {
         let Shape::Plain(plain) = shape(&[&header(0x0100, [1, 0, 0, 1]), QUESTION, opt]) else {
             panic!("not plain")
         };
-        assert_eq!(plain.edns, Some(Edns { udp_size: 1232, dnssec_ok: true }));
+        assert_eq!(plain.edns, Some(Edns { udp_size: 1232, dnssec_ok: true, nsid: false }));
         assert_eq!(plain.udp_limit(), 1232);
     }
 

@@ -4,16 +4,51 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 24] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
+    (
+        "acl",
+        include_str!("../../plugins/acl/cases.txt"),
+        include_str!("../../plugins/acl/README.md"),
+    ),
+    (
+        "any",
+        include_str!("../../plugins/any/cases.txt"),
+        include_str!("../../plugins/any/README.md"),
+    ),
     (
         "bind",
         include_str!("../../plugins/bind/cases.txt"),
         include_str!("../../plugins/bind/README.md"),
     ),
     (
+        "bufsize",
+        include_str!("../../plugins/bufsize/cases.txt"),
+        include_str!("../../plugins/bufsize/README.md"),
+    ),
+    (
         "cache",
         include_str!("../../plugins/cache/cases.txt"),
         include_str!("../../plugins/cache/README.md"),
+    ),
+    (
+        "cancel",
+        include_str!("../../plugins/cancel/cases.txt"),
+        include_str!("../../plugins/cancel/README.md"),
+    ),
+    (
+        "chaos",
+        include_str!("../../plugins/chaos/cases.txt"),
+        include_str!("../../plugins/chaos/README.md"),
+    ),
+    (
+        "debug",
+        include_str!("../../plugins/debug/cases.txt"),
+        include_str!("../../plugins/debug/README.md"),
+    ),
+    (
+        "dns64",
+        include_str!("../../plugins/dns64/cases.txt"),
+        include_str!("../../plugins/dns64/README.md"),
     ),
     (
         "errors",
@@ -24,6 +59,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 24] = [
         "forward",
         include_str!("../../plugins/forward/cases.txt"),
         include_str!("../../plugins/forward/README.md"),
+    ),
+    (
+        "header",
+        include_str!("../../plugins/header/cases.txt"),
+        include_str!("../../plugins/header/README.md"),
     ),
     (
         "health",
@@ -56,6 +96,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 24] = [
         include_str!("../../plugins/loadbalance/README.md"),
     ),
     (
+        "local",
+        include_str!("../../plugins/local/cases.txt"),
+        include_str!("../../plugins/local/README.md"),
+    ),
+    (
         "log",
         include_str!("../../plugins/log/cases.txt"),
         include_str!("../../plugins/log/README.md"),
@@ -71,10 +116,21 @@ pub(super) const PLUGINS: [(&str, &str, &str); 24] = [
         include_str!("../../plugins/metadata/README.md"),
     ),
     (
+        "minimal",
+        include_str!("../../plugins/minimal/cases.txt"),
+        include_str!("../../plugins/minimal/README.md"),
+    ),
+    (
         "multisocket",
         include_str!("../../plugins/multisocket/cases.txt"),
         include_str!("../../plugins/multisocket/README.md"),
     ),
+    (
+        "nsid",
+        include_str!("../../plugins/nsid/cases.txt"),
+        include_str!("../../plugins/nsid/README.md"),
+    ),
+    ("on", include_str!("../../plugins/on/cases.txt"), include_str!("../../plugins/on/README.md")),
     (
         "prometheus",
         include_str!("../../plugins/prometheus/cases.txt"),
@@ -104,6 +160,16 @@ pub(super) const PLUGINS: [(&str, &str, &str); 24] = [
         "template",
         include_str!("../../plugins/template/cases.txt"),
         include_str!("../../plugins/template/README.md"),
+    ),
+    (
+        "root",
+        include_str!("../../plugins/root/cases.txt"),
+        include_str!("../../plugins/root/README.md"),
+    ),
+    (
+        "shed",
+        include_str!("../../plugins/shed/cases.txt"),
+        include_str!("../../plugins/shed/README.md"),
     ),
     (
         "timeouts",

@@ -117,3 +117,24 @@ fn small_plugins_keep_their_options() {
     }
     assert_eq!(checked.servers[0].plugins.len(), 7);
 }
+
+#[test]
+fn relative_paths_begin_in_the_root_of_their_block() {
+    let text = "a.org {\nhosts names\nloadbalance weighted /weights\nforward . 10.0.0.1 {\ntls ca\n}\nroot /etc/x\n}\n\
+                b.org {\nhosts names\n}\nc.org {\nroot /etc/x\nhosts\n}\n";
+    let checked = good(text);
+    let mut paths = Vec::new();
+    for plugin in checked.servers.iter().flat_map(|server| &server.plugins) {
+        match plugin {
+            PluginConfig::Hosts(config) => paths.push(config.file.clone()),
+            PluginConfig::Loadbalance(config) => match &config.policy {
+                loadbalance::config::Policy::Weighted { file, .. } => paths.push(file.clone()),
+                loadbalance::config::Policy::RoundRobin => {}
+            },
+            PluginConfig::Forward(config) => paths.extend(config.tls.ca.clone()),
+            _ => {}
+        }
+    }
+    let want = ["/weights", "/etc/x/names", "/etc/x/ca", "names", "/etc/hosts"];
+    assert_eq!(paths, want.map(std::path::PathBuf::from));
+}

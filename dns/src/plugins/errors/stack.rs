@@ -4,6 +4,7 @@
 use std::{any::Any, backtrace::Backtrace, cell::RefCell, panic, sync::Once};
 
 use super::ErrorLog;
+use crate::plugins::debug;
 
 /// Most bytes of a stack that are logged; what is nearest to the panic comes first.
 const MOST: usize = 16 << 10;
@@ -13,7 +14,7 @@ thread_local! {
 }
 
 /// Keeps the stack of every panic from now on, besides what is done about panics already.
-pub(super) fn keep() {
+pub fn keep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -28,11 +29,12 @@ pub(super) fn keep() {
 }
 
 /// What to log of a panic that was caught on this thread just now: its message, and its stack if
-/// `errors` asks for it.
+/// `errors` or `debug` asks for it.
 pub fn told(panic: &(dyn Any + Send), errors: Option<&ErrorLog>) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    let stack = STACK.take().filter(|_| errors.is_some_and(|errors| errors.stacktrace));
+    let wanted = errors.is_some_and(|errors| errors.stacktrace) || debug::is_on();
+    let stack = STACK.take().filter(|_| wanted);
     match stack {
         Some(stack) => format!("{text}\n{stack}"),
         None => text,

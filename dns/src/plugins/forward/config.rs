@@ -329,8 +329,9 @@ fn set_tls(tls: &mut Tls, line: &Line, cx: &mut Checker<'_>) {
         tls.server_name = cx.one(line, "one argument, a name").map(|token| token.text.clone());
         return;
     }
-    let path = |token: &Token| PathBuf::from(&*token.text);
-    match cx.args(line, 0..=3, "a CA, a certificate and key, or a certificate, key and CA") {
+    let args = cx.args(line, 0..=3, "a CA, a certificate and key, or a certificate, key and CA");
+    let path = |token: &Token| cx.path(token);
+    match args {
         None => {}
         Some([]) => (tls.certificate, tls.ca) = (None, None),
         Some([ca]) => (tls.certificate, tls.ca) = (None, Some(path(ca))),

@@ -6,7 +6,7 @@ use hickory_proto::{
 };
 
 use super::failure::AskError;
-use crate::wire::HEADER;
+use crate::{plugins::debug, wire::HEADER};
 
 /// Third octet of the header: QR, opcode, AA, TC, RD.
 const QR: u8 = 0x80;
@@ -93,6 +93,7 @@ pub fn read(reply: &[u8], cut: bool) -> Result<Message, AskError> {
     }
     let flags = *reply.get(2).ok_or(AskError::Malformed)?;
     if !cut && flags & TC == 0 {
+        debug::dump(reply, "a reply that can't be decoded");
         return Err(AskError::Malformed);
     }
     let mut head = reply.get(..HEADER).ok_or(AskError::Malformed)?.to_vec();

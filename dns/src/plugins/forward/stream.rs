@@ -30,6 +30,7 @@ use super::{
     failure::{AskError, words},
     message::{self, Outgoing},
 };
+use crate::plugins::debug;
 
 /// A connection, with TLS if there is any, is there within this time.
 pub const DIAL: Duration = Duration::from_secs(2);
@@ -213,6 +214,8 @@ impl Connection {
             let mine = self.pending.get(&id).is_some_and(|r| r.query.is_answered_by(id, &reply));
             if mine && let Some(request) = self.pending.remove(&id) {
                 request.answer(message::read(&reply, false));
+            } else {
+                debug::dump(&reply, "not a reply that is waited for");
             }
         }
     }

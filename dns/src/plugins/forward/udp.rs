@@ -20,6 +20,7 @@ use super::{
     failure::{AskError, words},
     message::{self, Outgoing},
 };
+use crate::plugins::debug;
 use hickory_proto::op::Message;
 
 /// Queries after which a socket, and so its port, is given up.
@@ -137,5 +138,6 @@ async fn exchange(socket: &UdpSocket, query: &Outgoing) -> Result<Message, AskEr
             let cut = buffer.len() == buffer.capacity();
             return message::read(&buffer, cut);
         }
+        debug::dump(&buffer, format_args!("not the reply that is waited for: id {id}"));
     }
 }

@@ -38,12 +38,12 @@ pub struct Config {
 
 /// Reads the directive.
 pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
-    let (file, zones) = line
-        .args()
-        .split_first()
-        .map_or((DEFAULT_FILE, line.args()), |(file, zones)| (&*file.text, zones));
+    let (file, zones) = match line.args() {
+        [] => (PathBuf::from(DEFAULT_FILE), line.args()),
+        [file, zones @ ..] => (cx.path(file), zones),
+    };
     let mut config = Config {
-        file: PathBuf::from(file),
+        file,
         zones: cx.zones_or_served(zones),
         inline: Entries::default(),
         ttl: 3600,

@@ -11,7 +11,7 @@ use futures::{FutureExt, future::BoxFuture};
 use hashbrown::HashSet;
 use hickory_proto::{
     op::ResponseCode,
-    rr::{Name, RData, Record, RecordType, rdata::PTR},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata::PTR},
 };
 use prometheus::{Gauge, IntGaugeVec};
 
@@ -162,6 +162,10 @@ impl Hosts {
 impl Plugin for Hosts {
     fn name(&self) -> &'static str {
         "hosts"
+    }
+
+    fn knows(&self, class: DNSClass) -> bool {
+        class == DNSClass::IN
     }
 
     fn serve<'a>(&'a self, query: &'a Query, next: Next<'a>) -> BoxFuture<'a, Outcome> {

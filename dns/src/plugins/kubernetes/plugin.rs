@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{FutureExt, future::BoxFuture};
 use hickory_proto::{
     op::ResponseCode,
-    rr::{Name, RData, Record, rdata::CNAME},
+    rr::{DNSClass, Name, RData, Record, rdata::CNAME},
 };
 
 use super::records::{Records, name, records};
@@ -69,6 +69,10 @@ impl Kubernetes {
 impl Plugin for Kubernetes {
     fn name(&self) -> &'static str {
         "kubernetes"
+    }
+
+    fn knows(&self, class: DNSClass) -> bool {
+        class == DNSClass::IN
     }
 
     fn serve<'a>(&'a self, query: &'a Query, next: Next<'a>) -> BoxFuture<'a, Outcome> {

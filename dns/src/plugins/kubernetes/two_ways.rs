@@ -29,9 +29,22 @@ use crate::{
     },
 };
 
-const LABELS: [&str; 14] = [
-    "web", "db", "web-0", "10-0-0-1", "10-0-0-2", "fd00--1", "_http", "_tcp", "_udp", "shop",
-    "data", "zone-a", "pin", "_zone",
+const LABELS: [&str; 15] = [
+    "web",
+    "db",
+    "web-0",
+    "10-0-0-1",
+    "10-0-0-2",
+    "fd00--1",
+    "_http",
+    "_tcp",
+    "_udp",
+    "shop",
+    "data",
+    "zone-a",
+    "pin",
+    "_zone",
+    "localhost",
 ];
 const TYPES: [RecordType; 9] = [
     RecordType::A,
@@ -142,6 +155,7 @@ fn question() -> impl Strategy<Value = (String, RecordType, Option<u16>, u64)> {
             "cluster.local.",
             "dns.cluster.local.",
             "1.0.0.10.in-addr.arpa.",
+            "1.0.0.127.in-addr.arpa.",
             "in-addr.arpa.",
             "example.org.",
         ][..],
@@ -220,6 +234,28 @@ fn compare(short: &[u8], long: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A table of these objects, and what it lives by.
+fn table(services: Vec<Service>, slices: Vec<EndpointSlice>, view: View) -> (Table, impl Sized) {
+    let kinds: KindSet =
+        [Kind::Service, Kind::EndpointSlice, Kind::Namespace].into_iter().collect();
+    let mut writer = Writer::new(kinds);
+    let (table, follower) = Table::new(view);
+    let following = writer.reader().follow(follower);
+    let namespace = Namespace { name: "shop".into(), labels: Box::default() };
+    let objects = services
+        .into_iter()
+        .map(|service| Object::Service(Arc::new(service)))
+        .chain(slices.into_iter().map(|slice| Object::EndpointSlice(Arc::new(slice))))
+        .chain([Object::Namespace(Arc::new(namespace))]);
+    for object in objects {
+        writer.apply([Event::Apply { object, version: 0 }]);
+    }
+    writer.apply(kinds.iter().map(Event::ListDone));
+    (table, (writer, following))
+}
+
+mod beside;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
@@ -229,18 +265,7 @@ proptest! {
         view in view(),
         questions in prop::collection::vec(question(), 30),
     ) {
-        let kinds: KindSet = [Kind::Service, Kind::EndpointSlice, Kind::Namespace].into_iter().collect();
-        let mut writer = Writer::new(kinds);
-        let (table, follower) = Table::new(view);
-        let _following = writer.reader().follow(follower);
-        let namespace = Namespace { name: "shop".into(), labels: Box::default() };
-        let objects = services.into_iter().map(|s| Object::Service(Arc::new(s)))
-            .chain(slices.into_iter().map(|s| Object::EndpointSlice(Arc::new(s))))
-            .chain([Object::Namespace(Arc::new(namespace))]);
-        for object in objects {
-            writer.apply([Event::Apply { object, version: 0 }]);
-        }
-        writer.apply(kinds.iter().map(Event::ListDone));
+        let (table, _alive) = table(services, slices, view);
         for (name, rtype, size, _) in questions {
             let request = request(&name, rtype, size);
             let bytes = request.to_vec().unwrap();

@@ -61,10 +61,7 @@ fn policy(line: &Line, cx: &mut Checker<'_>) -> Option<Policy> {
     let weighted = cx.choice(name, "a policy", &[("round_robin", false), ("weighted", true)])?;
     if weighted {
         let args = cx.args(line, 2..=2, "`weighted` and one file")?;
-        return Some(Policy::Weighted {
-            file: PathBuf::from(&*args[1].text),
-            reload: DEFAULT_RELOAD,
-        });
+        return Some(Policy::Weighted { file: cx.path(&args[1]), reload: DEFAULT_RELOAD });
     }
     cx.args(line, 1..=1, "nothing after `round_robin`").map(|_| Policy::RoundRobin)
 }

@@ -75,10 +75,16 @@ impl Line {
 
     pub(super) fn is_of(&self, classes: Classes) -> bool {
         match self.rcode {
+            _ if self.is_dropped() => classes.error,
             rcode::NOERROR if self.has_answer => classes.success,
             rcode::NOERROR | rcode::NXDOMAIN => classes.denial,
             _ => classes.error,
         }
+    }
+
+    /// Whether no reply was sent.
+    fn is_dropped(&self) -> bool {
+        self.reply_size == 0
     }
 
     /// Appends the line, with CoreDNS's prefix.
@@ -122,6 +128,7 @@ impl Line {
             Field::Opcode => write!(out, "{}", self.opcode),
             Field::DnssecOk => write!(out, "{}", self.dnssec_ok),
             Field::BufferSize => write!(out, "{}", self.payload),
+            Field::Rcode | Field::ReplyFlags if self.is_dropped() => out.write_str("-"),
             Field::Rcode => out.write_str(rcode_label(usize::from(self.rcode))),
             Field::ReplySize => write!(out, "{}", self.reply_size),
             Field::Duration => write!(out, "{:.9}s", self.took.as_secs_f64()),

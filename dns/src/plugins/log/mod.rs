@@ -119,7 +119,7 @@ impl QueryLog {
         self.push(line);
     }
 
-    /// Notes a query answered on the long way.
+    /// Notes a query answered on the long way. `bytes` is empty if no reply was sent.
     pub fn note_long(&self, query: &Query, reply: &Message, bytes: &[u8]) {
         let mut line = Line {
             client: query.origin.client,
@@ -133,7 +133,7 @@ impl QueryLog {
             dnssec_ok: query.dnssec_ok(),
             payload: query.size_limit() as u16,
             rcode: reply.metadata.response_code.into(),
-            flags: u16::from_be_bytes([bytes[2], bytes[3]]),
+            flags: crate::wire::u16_at(bytes, 2).unwrap_or(0),
             has_answer: !reply.answers.is_empty(),
             reply_size: bytes.len() as u16,
             took: query.origin.received.elapsed(),

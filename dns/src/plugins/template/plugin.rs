@@ -123,6 +123,5 @@ fn refusal(code: ResponseCode) -> Failure {
 }
 
 fn labels<'a>(query: &'a Query, found: &Found<'a>) -> [&'a str; 5] {
-    let labels = &query.labels;
-    [&labels.server, found.zone, &labels.view, found.class, found.rtype]
+    [query.server(), found.zone, &query.view, found.class, found.rtype]
 }

@@ -3,11 +3,7 @@
 use std::path::PathBuf;
 
 use super::material::{self, Part};
-use crate::corefile::{
-    cause::Cause,
-    checker::Checker,
-    tree::{Line, Token},
-};
+use crate::corefile::{cause::Cause, checker::Checker, tree::Line};
 
 const PROPERTIES: &[&str] = &["client_auth", "keylog"];
 
@@ -58,11 +54,10 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
         return None;
     }
     let args = cx.args(line, 2..=3, "a certificate, its key and perhaps authorities")?;
-    let path = |token: &Token| PathBuf::from(&*token.text);
     let mut config = Config {
-        certificate: path(&args[0]),
-        key: path(&args[1]),
-        ca: args.get(2).map(path),
+        certificate: cx.path(&args[0]),
+        key: cx.path(&args[1]),
+        ca: args.get(2).map(|token| cx.path(token)),
         client_auth: ClientAuth::NoCert,
         keylog: None,
     };
@@ -74,7 +69,9 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
                     .choice(kind, "one of the kinds of authentication", CLIENT_AUTH)
                     .unwrap_or_default();
             }
-            "keylog" => config.keylog = cx.one(property, "one file").map(path),
+            "keylog" => {
+                config.keylog = cx.one(property, "one file").map(|token| cx.path(token));
+            }
             _ => cx.unknown(property, PROPERTIES),
         }
     }

@@ -12,15 +12,24 @@ use crate::{
     plugin::Plugin,
     plugins::{
         PluginConfig,
+        acl::Acl,
+        any::Any,
         cache::{self, Cache},
-        errors::ErrorLog,
+        cancel::Cancel,
+        chaos::Chaos,
+        dns64::Dns64,
+        errors::{ErrorLog, stack},
         forward::{self, Forward},
+        header::Header,
         hosts::Hosts,
         kubernetes::{self, Kubernetes, metadata::Known, programming::Programming},
         loadbalance::Loadbalance,
+        local::{self, Local},
         log::QueryLog,
         r#loop::Loop,
         metadata::Provider,
+        minimal::Minimal,
+        nsid::Nsid,
         rewrite::Rewrite,
         template::Template,
         tls::{self, identity::Identity},
@@ -46,6 +55,10 @@ pub(super) struct Parts {
     pub(super) only_long: bool,
     pub(super) errors: Option<Arc<ErrorLog>>,
     pub(super) log: Option<Arc<QueryLog>>,
+    /// `shed` is there.
+    pub(super) shed: bool,
+    /// `bufsize`.
+    pub(super) payload: Option<u16>,
     pub(super) prometheus: bool,
     /// First plugin behind `prometheus` that handles queries.
     pub(super) first_handler: &'static str,
@@ -136,6 +149,46 @@ impl Builder<'_> {
                 let hosts = Hosts::start(config, &self.workshop.metrics);
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
                 parts.chain.push(hosts);
+            }
+            PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
+            PluginConfig::Nsid(config) => {
+                parts.chain.push(Arc::new(Nsid::new(config)));
+                parts.short_plan().nsid = true;
+            }
+            // Paths have it in front already.
+            PluginConfig::Root(_) => {}
+            PluginConfig::Debug(_) => {
+                stack::keep();
+                self.plan.debug = true;
+            }
+            PluginConfig::On(config) => self.plan.hooks.extend(config.hooks.iter().cloned()),
+            PluginConfig::Shed(_) => parts.shed = true,
+            PluginConfig::Cancel(config) => parts.chain.push(Arc::new(Cancel(*config))),
+            PluginConfig::Local(config) => {
+                parts.chain.push(Arc::new(Local::new(config, &self.workshop.metrics)));
+                parts.short_plan().local = Some(local::Names { prefix: config.prefix });
+            }
+            PluginConfig::Dns64(config) => {
+                parts.chain.push(Arc::new(Dns64::new(config, &self.workshop.metrics)));
+                parts.short_plan().dns64 = true;
+            }
+            // Its questions are of class CH, which the short way does not take.
+            PluginConfig::Chaos(config) => parts.chain.push(Arc::new(Chaos::new(config))),
+            PluginConfig::Acl(config) => {
+                parts.chain.push(Arc::new(Acl::new(config, &self.workshop.metrics)));
+                parts.only_long = true;
+            }
+            PluginConfig::Any(_) => {
+                parts.chain.push(Arc::new(Any));
+                parts.short_plan().any = true;
+            }
+            PluginConfig::Header(config) => {
+                parts.chain.push(Arc::new(Header(*config)));
+                parts.short_plan().header = config.response;
+            }
+            PluginConfig::Minimal(_) => {
+                parts.chain.push(Arc::new(Minimal));
+                parts.short_plan().minimal = true;
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Loop(config) => {

@@ -15,6 +15,7 @@ use hickory_proto::{
 use super::*;
 use crate::{
     metrics::{Metrics, Series},
+    plugins::{header::config::Edits, local, shed::Shed},
     server::short::ShortPlan,
     zone::{
         Table, View,
@@ -91,12 +92,20 @@ impl Rig {
         let block = Block {
             zone: vec![0],
             chain: Arc::from([]),
-            short: Some(ShortPlan { table: Some(table), rotate: true, ..ShortPlan::default() }),
+            short: Some(ShortPlan {
+                table: Some(table),
+                rotate: true,
+                local: Some(local::Names { prefix: true }),
+                any: true,
+                nsid: true,
+                header: Edits { ra: Some(true), ..Edits::default() },
+                ..ShortPlan::default()
+            }),
             series: Some(metrics.queries().series(&series)),
             errors: None,
             log: None,
+            payload: Some(1232),
             panics: Arc::clone(metrics.queries()),
-            labels: Arc::default(),
             metadata: None,
             view: None,
         };
@@ -115,7 +124,10 @@ impl Rig {
         let worker = Worker {
             socket: Arc::new(socket.into()),
             bound,
-            routes: Arc::new(ArcSwap::from_pointee(Routes::new(vec![block], dropped))),
+            routes: Arc::new(ArcSwap::from_pointee(
+                Routes::new("dns://:53".into(), vec![block], dropped)
+                    .shedding(Some(Shed::new("dns://:53", &metrics))),
+            )),
             recorder: metrics.queries().recorder(),
             long,
             stop: Arc::default(),
@@ -131,6 +143,17 @@ impl Rig {
         turn: &mut Turn,
         questions: &[Vec<u8>],
     ) -> (Vec<Message>, u64) {
+        self.ask_for(batch, turn, questions, questions.len())
+    }
+
+    /// As [`Rig::ask`], where only so many replies come.
+    fn ask_for(
+        &self,
+        batch: &mut Batch,
+        turn: &mut Turn,
+        questions: &[Vec<u8>],
+        replies: usize,
+    ) -> (Vec<Message>, u64) {
         questions.iter().for_each(|question| assert!(self.client.send(question).is_ok()));
         let mut left = questions.len();
         let counted = allocation_counter::measure(|| {
@@ -140,7 +163,7 @@ impl Rig {
                 left -= count;
             }
         });
-        let replies = questions.iter().map(|_| {
+        let replies = (0..replies).map(|_| {
             let mut reply = [0; 2048];
             let len = self.client.recv(&mut reply).unwrap();
             Message::from_vec(&reply[..len]).unwrap()
@@ -192,4 +215,18 @@ fn the_short_way_allocates_nothing() {
     // Not vacuous: what is counted is this thread's, and a table that is swapped is seen.
     assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![1]))).count_total, 1);
     assert_eq!(rig.worker.recorder.long.get(), 0, "all of it went the short way");
+}
+
+#[test]
+fn a_query_without_a_place_on_the_long_way_is_dropped_and_counted_by_shed() {
+    let rig = Rig::new();
+    let (mut batch, mut turn) = (Batch::default(), Turn::default());
+    // The first takes the only place, and its task is never run.
+    let away = question("www.example.org.", RecordType::A, false);
+    let home = question("web.shop.svc.cluster.local.", RecordType::A, false);
+    let (_, _) = rig.ask_for(&mut batch, &mut turn, &[away.clone(), away, home], 1);
+    let routes = rig.worker.routes.load();
+    let shed = routes.shed.as_ref().unwrap();
+    assert_eq!((shed.queries.get(), shed.replies.get()), (1, 0));
+    assert_eq!(rig.worker.recorder.shed.get(), 1);
 }

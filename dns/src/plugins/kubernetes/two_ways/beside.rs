@@ -1,0 +1,198 @@
+//! Both ways are the same through a whole block too, whatever stands beside `kubernetes` that the
+//! short way is taught to stand in for.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Instant,
+};
+
+use hickory_proto::{
+    op::Edns,
+    rr::{
+        RData,
+        rdata::opt::{EdnsOption, NSIDPayload},
+    },
+};
+
+use super::*;
+use crate::{
+    metrics::{Metrics, Series},
+    plugin::{Origin, Plugin, Transport},
+    plugins::{
+        any::Any,
+        dns64::{self, Dns64, prefix::Prefix},
+        header::{
+            Header,
+            config::{Config, Edits},
+        },
+        kubernetes::Kubernetes,
+        local::{self, Local},
+        minimal::Minimal,
+        nsid::{self, Nsid},
+    },
+    server::{
+        long::{self, Purpose},
+        routes::{Block, Routes},
+        short::{Short, ShortPlan},
+    },
+};
+
+/// Which plugins the block has, and what they are told.
+#[derive(Debug, Clone)]
+struct Beside {
+    nsid: bool,
+    any: bool,
+    minimal: bool,
+    local: bool,
+    dns64: bool,
+    query: Edits,
+    response: Edits,
+    payload: Option<u16>,
+}
+
+fn beside() -> impl Strategy<Value = Beside> {
+    let edits = || {
+        let flag = || prop::option::of(any::<bool>());
+        (flag(), flag(), flag()).prop_map(|(aa, ra, rd)| Edits { aa, ra, rd })
+    };
+    let flags = any::<[bool; 5]>();
+    (flags, edits(), edits(), prop::option::of(512u16..1500)).prop_map(
+        |([nsid, any, minimal, local, dns64], query, response, payload)| Beside {
+            nsid,
+            any,
+            minimal,
+            local,
+            dns64,
+            query,
+            response,
+            payload,
+        },
+    )
+}
+
+impl Beside {
+    fn block(&self, table: &Table) -> Block {
+        let mut chain: Vec<Arc<dyn Plugin>> = Vec::new();
+        if self.nsid {
+            chain.push(Arc::new(Nsid::new(&nsid::config::Config { data: Some("it".into()) })));
+        }
+        if self.local {
+            let config = local::config::Config { prefix: true };
+            chain.push(Arc::new(Local::new(&config, &Metrics::new("test"))));
+        }
+        if self.dns64 {
+            let prefix = Prefix::new("64:ff9b::".parse().expect("an address"), 96);
+            let prefix = prefix.expect("a length that there is");
+            let config = dns64::config::Config { prefix, translate_all: true, allow_ipv4: true };
+            chain.push(Arc::new(Dns64::new(&config, &Metrics::new("test"))));
+        }
+        if self.any {
+            chain.push(Arc::new(Any));
+        }
+        chain.push(Arc::new(Header(Config { query: self.query, response: self.response })));
+        if self.minimal {
+            chain.push(Arc::new(Minimal));
+        }
+        chain.push(Arc::new(Kubernetes::new(table.clone(), Vec::new())));
+        let short = ShortPlan {
+            table: Some(table.clone()),
+            nsid: self.nsid,
+            any: self.any,
+            minimal: self.minimal,
+            local: self.local.then_some(local::Names { prefix: true }),
+            dns64: self.dns64,
+            header: self.response,
+            ..ShortPlan::default()
+        };
+        Block {
+            zone: vec![0],
+            chain: chain.into(),
+            short: Some(short),
+            series: None,
+            errors: None,
+            log: None,
+            payload: self.payload,
+            panics: Arc::default(),
+            metadata: None,
+            view: None,
+        }
+    }
+}
+
+/// What `block` answers on the short way, if it does.
+fn short(block: &Block, request: &[u8]) -> Option<Vec<u8>> {
+    let mut name = FoldedName::default();
+    let Shape::Plain(plain) = read(request, &mut name) else { panic!("plain") };
+    let plain = block.bounded_plain(&plain);
+    let limit = plain.udp_limit();
+    let asked = Asked { message: request, plain: &plain, name: &name, limit, rotation: 0 };
+    let mut out = vec![0; 4096];
+    match block.short.as_ref()?.answer(&mut out, &asked) {
+        Short::Answered(written) => Some(out[..written.len].to_vec()),
+        _ => None,
+    }
+}
+
+/// What `routes` answer on the long way.
+fn long(routes: &Arc<Routes>, metrics: &Metrics, request: &[u8]) -> Vec<u8> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
+    let received = Instant::now();
+    let origin = Origin { client: any, local: any, transport: Transport::Udp, received };
+    let recorder = metrics.queries().recorder();
+    let answer = long::answer(routes, &recorder, request, origin, Purpose::Reply);
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(answer)
+        .expect("a reply")
+}
+
+/// The question, asking for the server's identifier if it has EDNS and `nsid` says so.
+fn asking(name: &str, rtype: RecordType, size: Option<u16>, nsid: bool) -> Vec<u8> {
+    let mut request = request(name, rtype, size);
+    if let Some(edns) = request.edns.as_mut().filter(|_| nsid) {
+        let empty = NSIDPayload::new(Vec::new()).expect("short");
+        edns.options_mut().insert(EdnsOption::NSID(empty));
+    }
+    request.to_vec().expect("a message")
+}
+
+/// What an OPT record says.
+fn told(edns: Option<&Edns>) -> Option<(u16, bool, RData)> {
+    edns.map(|edns| {
+        (edns.max_payload(), edns.flags().dnssec_ok, RData::OPT(edns.options().clone()))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn both_ways_give_the_same_answers_whatever_stands_beside(
+        services in prop::collection::vec(service(), 0..5),
+        slices in prop::collection::vec(slice(), 0..6),
+        view in view(),
+        beside in beside(),
+        questions in prop::collection::vec((question(), any::<bool>()), 20),
+    ) {
+        let (table, _alive) = table(services, slices, view);
+        let metrics = Metrics::new("test");
+        let labels = Series {
+            server: String::new(), zone: String::new(), view: String::new(), plugin: String::new(),
+        };
+        let dropped = metrics.queries().series(&labels);
+        let routes = Arc::new(Routes::new("".into(), vec![beside.block(&table)], dropped));
+        for ((name, rtype, size, _), nsid) in questions {
+            let request = asking(&name, rtype, size, nsid);
+            let Some(short) = short(&routes.blocks()[0], &request) else { continue };
+            let long = long(&routes, &metrics, &request);
+            compare(&short, &long)?;
+            let ((short, _), (long, _)) = (essence(&short), essence(&long));
+            let available = |message: &Message| message.metadata.recursion_available;
+            prop_assert_eq!(available(&short), available(&long), "{} {}", name, rtype);
+            prop_assert_eq!(told(short.edns.as_ref()), told(long.edns.as_ref()));
+            if !short.metadata.truncation && !long.metadata.truncation {
+                prop_assert_eq!(short.additionals.len().min(1), long.additionals.len().min(1));
+            }
+        }
+    }
+}
