@@ -157,11 +157,6 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         include_str!("../../plugins/rewrite/README.md"),
     ),
     (
-        "template",
-        include_str!("../../plugins/template/cases.txt"),
-        include_str!("../../plugins/template/README.md"),
-    ),
-    (
         "root",
         include_str!("../../plugins/root/cases.txt"),
         include_str!("../../plugins/root/README.md"),
@@ -170,6 +165,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         "shed",
         include_str!("../../plugins/shed/cases.txt"),
         include_str!("../../plugins/shed/README.md"),
+    ),
+    (
+        "template",
+        include_str!("../../plugins/template/cases.txt"),
+        include_str!("../../plugins/template/README.md"),
     ),
     (
         "timeouts",
