@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use hashbrown::{HashSet, hash_map::Entry};
 use parking_lot::Mutex;
 
@@ -35,6 +35,8 @@ struct Shared {
     /// Milliseconds after `started` at which the source last proved that the data is current, plus
     /// one; 0 while it never did.
     confirmed: AtomicU64,
+    /// When the state was saved that is read until everything was listed.
+    saved_at: ArcSwapOption<SystemTime>,
 }
 
 /// The one place that changes the cluster's state. Not cloneable.
@@ -43,6 +45,8 @@ pub struct Writer {
     held: Map<Kind, Map<ObjectName, Held>>,
     listing: Map<Kind, HashSet<ObjectName, foldhash::fast::RandomState>>,
     wanted: KindSet,
+    /// Kinds that are known from a saved state alone.
+    saved: KindSet,
 }
 
 /// What the writer remembers of an object beside the snapshot.
@@ -78,8 +82,15 @@ impl Writer {
             synced: AtomicBool::new(false),
             started: Instant::now(),
             confirmed: AtomicU64::new(0),
+            saved_at: ArcSwapOption::empty(),
         });
-        Writer { shared, held: Map::default(), listing: Map::default(), wanted }
+        Writer {
+            shared,
+            held: Map::default(),
+            listing: Map::default(),
+            wanted,
+            saved: KindSet::default(),
+        }
     }
 
     /// A reader of this store.
@@ -91,6 +102,49 @@ impl Writer {
     pub fn confirm(&self) {
         let millis = self.shared.started.elapsed().as_millis() as u64;
         self.shared.confirmed.store(millis + 1, Ordering::Relaxed);
+    }
+
+    /// Begins with a state that was saved at `saved_at`: all of it is known at once, until the source
+    /// tells what has become of it. For an empty store.
+    pub fn restore(
+        &mut self,
+        objects: impl IntoIterator<Item = (Object, u64)>,
+        saved_at: SystemTime,
+    ) {
+        let apply = |(object, version)| Event::Apply { object, version };
+        let known = self.wanted.iter().map(Event::ListDone);
+        // Before anything can be read: whoever sees the state sees how old it is.
+        self.shared.saved_at.store(Some(Arc::new(saved_at)));
+        self.apply(objects.into_iter().map(apply).chain(known));
+        self.saved = self.wanted;
+    }
+
+    /// Every object with its version, as a state to be saved. O(cluster).
+    pub fn everything(&self) -> Vec<(Object, u64)> {
+        let snapshot = self.shared.current.load_full();
+        let object = |kind: Kind, name: &ObjectName, held: &Held| match kind {
+            Kind::Service => snapshot.services.get(name)?.service.clone().map(Object::Service),
+            Kind::ServiceImport => {
+                snapshot.services.get(name)?.import.clone().map(Object::ServiceImport)
+            }
+            Kind::EndpointSlice => {
+                let owner = held.filed.iter().flatten().next()?.clone();
+                let owner = ObjectName { namespace: name.namespace.clone(), name: owner };
+                let state = snapshot.services.get(&owner)?;
+                let slice = state.slices.iter().find(|slice| slice.name == *name)?;
+                Some(Object::EndpointSlice(Arc::clone(slice)))
+            }
+            Kind::Namespace => snapshot.namespaces.get(&name.name).cloned().map(Object::Namespace),
+            Kind::Node => snapshot.nodes.get(&name.name).cloned().map(Object::Node),
+            Kind::Pod => snapshot.pods.get(name).cloned().map(Object::Pod),
+        };
+        let of_kind = |(kind, held): (&Kind, &Map<ObjectName, Held>)| {
+            let found = held
+                .iter()
+                .filter_map(|(name, held)| Some((object(*kind, name, held)?, held.version)));
+            found.collect::<Vec<_>>()
+        };
+        self.held.iter().flat_map(of_kind).collect()
     }
 
     /// The highest version held of an object of this kind and name.
@@ -159,6 +213,12 @@ impl Writer {
         if !next.synced.contains(kind) {
             next.synced = next.synced.with(kind);
             delta.synced = true;
+        }
+        if self.saved.contains(kind) {
+            self.saved = self.saved.iter().filter(|saved| *saved != kind).collect();
+            if self.saved == KindSet::default() {
+                self.shared.saved_at.store(None);
+            }
         }
     }
 
@@ -264,6 +324,12 @@ impl Reader {
                 Some(self.shared.started.elapsed().saturating_sub(confirmed))
             }
         }
+    }
+
+    /// When the state was saved that readers see, as long as the source has not listed everything
+    /// since. [`Reader::synced`] is true then.
+    pub fn saved_at(&self) -> Option<SystemTime> {
+        self.shared.saved_at.load().as_deref().copied()
     }
 
     /// Tells the followers to put nothing off any more ([`Delta::list_failed`]): whoever waited for

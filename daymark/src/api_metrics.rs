@@ -15,6 +15,7 @@ pub(crate) struct ApiMetrics {
     lists: IntCounterVec,
     restarts: IntCounterVec,
     changes: IntCounterVec,
+    saves: IntCounterVec,
 }
 
 impl ApiMetrics {
@@ -43,6 +44,11 @@ impl ApiMetrics {
                 "daymark_source_watch_restarts_total",
                 "Watches that go on from where another one stopped, by kind and reason.",
                 &["kind", "reason"],
+            )),
+            saves: metrics.shared(counters(
+                "daymark_state_saves_total",
+                "Times that the state was to be written to disk, by what came of it.",
+                &["outcome"],
             )),
             changes: metrics.shared(counters(
                 "daymark_source_changes_total",
@@ -78,6 +84,11 @@ impl ApiObserver for ApiMetrics {
             Restart::Silent => "silent",
         };
         self.restarts.with_label_values(&[kind.plural(), reason]).inc();
+    }
+
+    fn saved(&self, well: bool) {
+        let outcome = if well { "success" } else { "failure" };
+        self.saves.with_label_values(&[outcome]).inc();
     }
 
     fn changed(&self, kind: Kind, count: usize) {

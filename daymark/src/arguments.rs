@@ -60,6 +60,10 @@ pub(crate) struct DnsOptions {
     /// Take the cluster's objects from this folder (or file) of manifests, not from an API server.
     #[arg(long, value_name = "PATH")]
     pub(crate) manifests: Option<PathBuf>,
+    /// Save the cluster's state in this folder, and answer from it at the next start until the API
+    /// server has told all.
+    #[arg(long, value_name = "DIR", env = "DAYMARK_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Write the process id to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 /// Opens clusters and remembers them: a reload that needs no more gets the same store.
 pub(crate) struct Clusters {
     manifests: Option<PathBuf>,
+    state: Option<PathBuf>,
     observer: Arc<dyn ApiObserver>,
     open: Mutex<Vec<Remembered>>,
 }
@@ -32,17 +33,25 @@ struct Remembered {
 struct Cluster(Source);
 
 impl Clusters {
-    /// Clusters from a folder of manifests, if one is given, else from API servers.
-    pub(crate) fn new(manifests: Option<PathBuf>, observer: Arc<dyn ApiObserver>) -> Self {
-        Clusters { manifests, observer, open: Mutex::new(Vec::new()) }
+    /// Clusters from a folder of manifests, if one is given, else from API servers, whose state is
+    /// saved in the folder `state`.
+    pub(crate) fn new(
+        manifests: Option<PathBuf>,
+        state: Option<PathBuf>,
+        observer: Arc<dyn ApiObserver>,
+    ) -> Self {
+        Clusters { manifests, state, observer, open: Mutex::new(Vec::new()) }
     }
 
     fn start(&self, api: &Api, needs: Needs) -> Result<Source, ClusterError> {
         let readable = |error: &dyn miette::Diagnostic| ClusterError(one_line(error));
         match &self.manifests {
             Some(path) => Source::manifests(path, needs).map_err(|error| readable(&error)),
-            None => Source::kubernetes(&config(api), needs, Arc::clone(&self.observer))
-                .map_err(|error| readable(&error)),
+            None => {
+                let config = ApiConfig { state: self.state.clone(), ..config(api) };
+                Source::kubernetes(&config, needs, Arc::clone(&self.observer))
+                    .map_err(|error| readable(&error))
+            }
         }
     }
 }
@@ -101,8 +110,12 @@ impl OpenCluster for Cluster {
     }
 
     fn trouble(&self) -> Option<String> {
-        let troubles = self.0.status().troubles;
-        let texts: Vec<&str> = troubles.iter().map(|trouble| trouble.message.as_str()).collect();
+        let saved = self.0.reader.saved_at().map(|at| {
+            let age = at.elapsed().unwrap_or_default().as_secs();
+            format!("answering from the state saved {age} s ago")
+        });
+        let troubles = self.0.status().troubles.into_iter().map(|trouble| trouble.message);
+        let texts: Vec<String> = saved.into_iter().chain(troubles).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 }

@@ -105,7 +105,11 @@ fn server_options(options: &DnsOptions, metrics: Arc<Metrics>) -> Options {
         origin,
         reader: Arc::new(Disk),
         default_port: options.port,
-        source: Arc::new(Clusters::new(options.manifests.clone(), observer)),
+        source: Arc::new(Clusters::new(
+            options.manifests.clone(),
+            options.state_dir.clone(),
+            observer,
+        )),
         metrics,
         loop_exit: options.loop_exit,
         descriptors: raise_descriptors(),

@@ -89,8 +89,19 @@ pub struct Query {
     pub upward: Upward,
     /// What plugins of its block know about it, if the block has `metadata`.
     pub metadata: Metadata,
-    /// The view that let it into its block; empty without one. `view` of metrics.
-    pub view: Arc<str>,
+    /// What metrics say of the block that it came to.
+    pub labels: Arc<Labels>,
+}
+
+/// What metrics say of a server block, on one address for one zone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Labels {
+    /// `server`, such as `dns://:53`.
+    pub server: String,
+    /// `zone`, with its last dot.
+    pub zone: String,
+    /// `view`; empty without one.
+    pub view: String,
 }
 
 /// Lets a plugin put a question to the server that runs it, through all of its blocks.
@@ -118,11 +129,6 @@ impl Query {
     /// The question's class.
     pub fn class(&self) -> DNSClass {
         self.message.queries[0].query_class
-    }
-
-    /// `server` of metrics: scheme, address and port listened on.
-    pub fn server(&self) -> &str {
-        &self.upward.routes.server
     }
 
     /// Whether the client set the DO bit (RFC 3225).

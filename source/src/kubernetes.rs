@@ -15,6 +15,7 @@ use self::{
     connect::Connection,
     encoding::{Encoding, Message, Splitter},
     follow::Follower,
+    saved::{AtEnd, State},
     sink::{Change, During, Sink},
 };
 use crate::status::Board;
@@ -33,6 +34,7 @@ mod page;
 mod paging;
 mod path;
 mod protobuf;
+mod saved;
 mod sink;
 mod stream;
 mod wire;
@@ -62,6 +64,8 @@ pub struct ApiConfig {
     pub limits: Limits,
     /// The header `User-Agent`.
     pub user_agent: String,
+    /// Where the state is saved, and read at the start; `None` saves nothing.
+    pub state: Option<PathBuf>,
 }
 
 /// Where the API is and who we are to it.
@@ -121,27 +125,43 @@ impl ApiConfig {
             silence: Duration::from_secs(90),
             limits: Limits::default(),
             user_agent: concat!("daymark/", env!("CARGO_PKG_VERSION")).to_owned(),
+            state: None,
         }
     }
 }
 
-/// Starts the tasks, which end when the set is dropped.
+/// What runs, until it is dropped.
+pub(crate) struct Running {
+    _tasks: JoinSet<()>,
+    _saving: Option<AtEnd>,
+}
+
+/// Starts the tasks.
 pub(crate) fn start(
     config: &ApiConfig,
     needs: Needs,
     observer: Arc<dyn ApiObserver>,
     board: &Arc<Board>,
-) -> Result<(JoinSet<()>, Reader), ConnectError> {
+) -> Result<(Running, Reader), ConnectError> {
     let connection = Connection::new(config)?;
     let patience = config.silence.min(HEAD_TIMEOUT);
-    let api = Arc::new(Api::new(connection, config.limits, observer, patience));
+    let api = Arc::new(Api::new(connection, config.limits, Arc::clone(&observer), patience));
     let sink = Arc::new(Sink::new(needs, Writer::new(needs.kinds)));
     let mut tasks = JoinSet::new();
+    let state = config.state.as_ref().map(|folder| {
+        let access = format!("{:?}", config.access);
+        let state = State::new(folder, access, needs, Arc::clone(&sink), observer);
+        Arc::new(state)
+    });
+    if let Some(state) = &state {
+        state.load();
+        tasks.spawn(Arc::clone(state).keep_writing());
+    }
     for kind in needs.kinds.iter() {
         let (api, sink, board) = (Arc::clone(&api), Arc::clone(&sink), Arc::clone(board));
         tasks.spawn(Follower::new(kind, api, sink, board, config.backoff, config.silence).run());
     }
-    Ok((tasks, sink.reader()))
+    Ok((Running { _tasks: tasks, _saving: state.map(AtEnd) }, sink.reader()))
 }
 
 /// Reads a watch of `kind` in protobuf that comes in these parts, to its end or to what cannot be

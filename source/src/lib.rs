@@ -10,7 +10,6 @@
 use std::{path::Path, sync::Arc};
 
 use daymark_cluster::{Needs, Reader, Writer};
-use tokio::task::JoinSet;
 
 use self::{
     kubernetes::{ApiConfig, ApiObserver, ConnectError},
@@ -36,7 +35,7 @@ pub struct Source {
 
 enum Running {
     Manifests { _watcher: manifests::Watcher },
-    Kubernetes { _tasks: JoinSet<()> },
+    Kubernetes { _running: kubernetes::Running },
 }
 
 impl Source {
@@ -69,8 +68,8 @@ impl Source {
         observer: Arc<dyn ApiObserver>,
     ) -> Result<Self, ConnectError> {
         let board = Arc::new(Board::default());
-        let (tasks, reader) = kubernetes::start(config, needs, observer, &board)?;
-        Ok(Source { reader, board, _running: Running::Kubernetes { _tasks: tasks } })
+        let (running, reader) = kubernetes::start(config, needs, observer, &board)?;
+        Ok(Source { reader, board, _running: Running::Kubernetes { _running: running } })
     }
 
     /// How it is doing.

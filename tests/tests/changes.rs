@@ -15,6 +15,8 @@ mod live;
 mod objects;
 #[path = "changes/outage.rs"]
 mod outage;
+#[path = "changes/saved.rs"]
+mod saved;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -29,13 +29,17 @@ pub struct ClusterFamilies {
     descriptions: Arc<[Desc]>,
 }
 
-const NAMES: [(&str, &str); 5] = [
+const NAMES: [(&str, &str); 6] = [
     (
         "daymark_cluster_age_seconds",
         "Time since the source last proved that the data is current; -1 if it never did.",
     ),
     ("daymark_cluster_revision", "Changes taken over since the start."),
     ("daymark_cluster_synced", "Whether everything was listed at least once."),
+    (
+        "daymark_cluster_saved_state_age_seconds",
+        "Time since the state was saved that is answered from; 0 once the source has told all.",
+    ),
     ("daymark_zone_services", "Services and ServiceImports that have names."),
     ("daymark_zone_bytes", "Memory that the zone tables take."),
 ];
@@ -73,6 +77,10 @@ impl Collector for ClusterFamilies {
                 of.reader.age().map_or(-1.0, |age| age.as_secs_f64()),
                 of.reader.snapshot().revision as f64,
                 f64::from(u8::from(of.reader.synced())),
+                of.reader
+                    .saved_at()
+                    .and_then(|at| at.elapsed().ok())
+                    .map_or(0.0, |age| age.as_secs_f64().max(f64::MIN_POSITIVE)),
                 (directory.services.len() + directory.imports.len()) as f64,
                 directory.heap() as f64,
             ]

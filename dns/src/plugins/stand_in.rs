@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use crate::{
     metrics::{Metrics, Series},
     plugin::{
-        Chain, Failure, FailureReason, Next, Origin, Outcome, Plugin, Query, Transport, Upward,
+        Chain, Failure, FailureReason, Labels, Next, Origin, Outcome, Plugin, Query, Transport,
+        Upward,
     },
     plugins::metadata::Metadata,
     server::routes::{Block, Routes},
@@ -92,6 +93,7 @@ impl Chained {
             log: None,
             payload: None,
             panics: Arc::default(),
+            labels: Arc::default(),
             metadata: None,
             view: None,
         }]);
@@ -116,7 +118,7 @@ pub(crate) fn query(name: &str, rtype: RecordType) -> Query {
         },
         upward: Upward { routes: routes(Vec::new()), depth: 0 },
         metadata: Metadata::default(),
-        view: Arc::default(),
+        labels: Arc::new(Labels { server: "dns://:53".to_owned(), ..Labels::default() }),
     }
 }
 
@@ -134,5 +136,5 @@ fn routes(blocks: Vec<Block>) -> Arc<Routes> {
         plugin: String::new(),
     };
     let dropped = Metrics::new("test").queries().series(&labels);
-    Arc::new(Routes::new("dns://:53".into(), blocks, dropped))
+    Arc::new(Routes::new(blocks, dropped))
 }

@@ -82,13 +82,14 @@ pub async fn answer(
         origin,
         upward,
         metadata: Metadata::default(),
-        view: Arc::default(),
+        labels: Arc::default(),
     };
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
         return fit(&bad_version(&query, edns), query.size_limit());
     }
     let in_class = query.class() == DNSClass::IN || routes.other_classes;
-    let Some((block, query)) = in_class.then(|| routes.route(&query)).flatten() else {
+    let routed = if in_class { routes.route(&query) } else { None };
+    let Some((block, query)) = routed else {
         let reply = finished(&query, Answer::with_code(&query, ResponseCode::Refused));
         let bytes = fit(&reply, query.size_limit())?;
         let seen = observation(&query, reply.metadata.response_code, bytes.len(), false);

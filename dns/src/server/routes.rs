@@ -8,7 +8,7 @@ use hickory_proto::op::ResponseCode;
 use super::short::ShortPlan;
 use crate::{
     metrics::{Queries, SeriesId},
-    plugin::{Answer, Chain, Failure, FailureReason, Next, Outcome, Query},
+    plugin::{Answer, Chain, Failure, FailureReason, Labels, Next, Outcome, Query},
     plugins::{
         errors::{ErrorLog, stack},
         log::QueryLog,
@@ -41,6 +41,8 @@ pub struct Block {
     pub payload: Option<u16>,
     /// Counts panics.
     pub panics: Arc<Queries>,
+    /// What metrics of plugins say of this block.
+    pub labels: Arc<Labels>,
     /// The `metadata` plugin.
     pub metadata: Option<Arc<Collector>>,
     /// The `view` plugin.
@@ -53,8 +55,6 @@ pub struct Routes {
     blocks: Vec<Block>,
     /// Labels of each block's zone.
     labels: Vec<usize>,
-    /// `server` of metrics.
-    pub server: Arc<str>,
     /// Whether questions of other classes than IN are looked at: a plugin here may answer them.
     pub other_classes: bool,
     /// Counters of queries that no block takes.
@@ -64,12 +64,12 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Routes to `blocks`, given in the Corefile's order, on the address that metrics call `server`.
-    pub fn new(server: Arc<str>, mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
+    /// Routes to `blocks`, given in the Corefile's order.
+    pub fn new(mut blocks: Vec<Block>, dropped: SeriesId) -> Self {
         blocks.sort_by_key(|block| std::cmp::Reverse(count_labels(&block.zone)));
         let labels = blocks.iter().map(|block| count_labels(&block.zone)).collect();
         let other_classes = blocks.iter().any(Block::takes_other_classes);
-        Routes { blocks, labels, server, other_classes, dropped, shed: None }
+        Routes { blocks, labels, other_classes, dropped, shed: None }
     }
 
     /// With the counters of `shed`, if a block on the address has it.
@@ -147,15 +147,6 @@ impl Routes {
 }
 
 impl Block {
-    /// The query as one of this block, if its view takes it.
-    fn admit(&self, query: &Query) -> Option<Query> {
-        let metadata = self.metadata.as_ref().map(|collector| collector.collect(query));
-        let metadata = metadata.unwrap_or_default();
-        let view = self.view.as_ref().map(|view| view.name()).unwrap_or_default();
-        let query = Query { metadata, view, ..query.clone() };
-        self.view.as_ref().is_none_or(|view| view.takes(&query)).then_some(query)
-    }
-
     /// Whether the block has a plugin that opens its address to other classes, as in CoreDNS.
     fn takes_other_classes(&self) -> bool {
         self.chain.iter().any(|plugin| matches!(plugin.name(), "chaos" | "forward"))
@@ -180,6 +171,14 @@ impl Block {
             ..edns
         };
         Plain { edns: plain.edns.map(bounded), ..*plain }
+    }
+
+    /// The query as one of this block, if its view takes it.
+    fn admit(&self, query: &Query) -> Option<Query> {
+        let metadata = self.metadata.as_ref().map(|collector| collector.collect(query));
+        let metadata = metadata.unwrap_or_default();
+        let query = Query { metadata, labels: Arc::clone(&self.labels), ..query.clone() };
+        self.view.as_ref().is_none_or(|view| view.takes(&query)).then_some(query)
     }
 
     /// Runs the chain. A panic in a plugin is caught: one query fails, the server lives.

@@ -36,7 +36,7 @@ use crate::{
         values::HostPort,
     },
     metrics::{Metrics, Series, cluster::Watched},
-    plugin::Chain,
+    plugin::{Chain, Labels},
     plugins::{
         PluginConfig,
         health::probe::Probe,
@@ -219,7 +219,7 @@ impl<'a> Builder<'a> {
         let chain: Chain = parts.chain.into();
         let collector = parts.metadata.map(|zones| Collector::new(zones, parts.providers));
         let collector = collector.map(Arc::new);
-        let view = parts.view.as_ref().map(|view| view.name()).unwrap_or_default();
+        let view = parts.view.as_ref().map_or("", |view| view.name());
         let sockets = parts.sockets.map_or_else(cores, usize::from);
         let mut short = parts.short;
         let served: Vec<(Scheme, Domain, u16)> = server
@@ -232,15 +232,16 @@ impl<'a> Builder<'a> {
                 let manners = self.manners.entry(endpoint).or_default();
                 manners.take(server, scheme);
                 manners.identity = manners.identity.take().or_else(|| parts.identity.clone());
+                let labels = Labels {
+                    server: endpoint.to_string(),
+                    zone: zone.to_string(),
+                    view: view.to_owned(),
+                };
                 let series = parts.prometheus.then(|| {
-                    let series = Series {
-                        server: endpoint.to_string(),
-                        zone: zone.to_string(),
-                        view: view.to_string(),
-                        plugin: parts.first_handler.to_owned(),
-                    };
-                    self.enabled(&series, server);
-                    self.workshop.metrics.queries().series(&series)
+                    self.enabled(&labels, server);
+                    let plugin = parts.first_handler.to_owned();
+                    let Labels { server, zone, view } = labels.clone();
+                    self.workshop.metrics.queries().series(&Series { server, zone, view, plugin })
                 });
                 if parts.shed {
                     self.shed.insert(endpoint);
@@ -256,6 +257,7 @@ impl<'a> Builder<'a> {
                     log: parts.log.clone(),
                     payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
+                    labels: Arc::new(labels),
                     metadata: collector.clone(),
                     view: parts.view.clone(),
                 });
@@ -265,18 +267,18 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn enabled(&self, series: &Series, server: &ServerConfig) {
+    fn enabled(&self, labels: &Labels, server: &ServerConfig) {
         for plugin in server.plugins.iter().filter(|plugin| plugin.handles_queries()) {
-            let labels = [&*series.server, &series.zone, &series.view, plugin.name()];
+            let labels = [&*labels.server, &labels.zone, &labels.view, plugin.name()];
             self.workshop.metrics.plugin_enabled.with_label_values(&labels).set(1);
         }
     }
 
     async fn finish(mut self) -> Result<Plan, SetupError> {
         for (endpoint, blocks) in self.blocks {
-            let label: Arc<str> = endpoint.to_string().into();
+            let label = endpoint.to_string();
             let dropped = self.workshop.metrics.queries().series(&Series {
-                server: label.to_string(),
+                server: label.clone(),
                 zone: "dropped".to_owned(),
                 view: String::new(),
                 plugin: String::new(),
@@ -284,7 +286,7 @@ impl<'a> Builder<'a> {
             let sockets = self.sockets.get(&endpoint).copied().unwrap_or(1);
             let shed = self.shed.contains(&endpoint);
             let shed = shed.then(|| Shed::new(&label, &self.workshop.metrics));
-            let routes = Arc::new(Routes::new(label, blocks, dropped).shedding(shed));
+            let routes = Arc::new(Routes::new(blocks, dropped).shedding(shed));
             let manners = self.manners.remove(&endpoint).unwrap_or_default();
             let (encrypted, quic) = encrypted(endpoint.scheme, manners)?;
             let wanted = Wanted { routes, sockets, encrypted: Arc::new(encrypted), quic };

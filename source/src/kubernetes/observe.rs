@@ -40,6 +40,8 @@ pub trait ApiObserver: Send + Sync {
     fn listed(&self, _kind: Kind) {}
     /// A watch goes on from where another one stopped.
     fn restarted(&self, _kind: Kind, _why: Restart) {}
+    /// The state was written to disk, or could not be.
+    fn saved(&self, _well: bool) {}
     /// So many changes were seen, those of a list included.
     fn changed(&self, _kind: Kind, _count: usize) {}
 }

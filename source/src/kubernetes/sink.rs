@@ -1,5 +1,7 @@
 //! From bytes to the store: decodes one object at a time into its compact form.
 
+use std::time::SystemTime;
+
 use daymark_cluster::{Event, Interner, Kind, Needs, ObjectKey, Reader, Writer, event::Object};
 use parking_lot::Mutex;
 
@@ -61,6 +63,16 @@ impl Sink {
         }
     }
 
+    /// Begins with a saved state.
+    pub(super) fn restore(&self, objects: Vec<(Object, u64)>, saved_at: SystemTime) {
+        self.writer.lock().restore(objects, saved_at);
+    }
+
+    /// Everything that is held, as a state to be saved.
+    pub(super) fn everything(&self) -> Vec<(Object, u64)> {
+        self.writer.lock().everything()
+    }
+
     /// Notes that the data was current just now.
     pub(super) fn confirm(&self) {
         self.writer.lock().confirm();
@@ -104,6 +116,18 @@ impl Sink {
     pub(super) fn item(&self, kind: Kind, item: &[u8]) -> Result<Option<Event>, Unreadable> {
         let shape = json::item(kind, item)?;
         Ok(self.event(kind, &shape, version(&shape), During::List))
+    }
+
+    /// Decodes an object of a saved state, with its version.
+    pub(super) fn object(
+        &self,
+        kind: Kind,
+        text: &[u8],
+    ) -> Result<Option<(Object, u64)>, Unreadable> {
+        let shape = json::item(kind, text)?;
+        let mut interner = self.interner.lock();
+        let mut trim = Trimmer { interner: &mut interner, needs: &self.needs, strict: None };
+        Ok(trim.object(&shape).map(|object| (object, version(&shape))))
     }
 
     fn event(

@@ -12,6 +12,7 @@ mod decode;
 mod double;
 mod encodings;
 mod messages;
+mod saved;
 mod two_ways;
 
 const SERVICES: &str = "/api/v1/services";

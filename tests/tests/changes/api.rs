@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     live::Live,
     objects::{endpoints, namespace, service, service_path, slice, slice_path},
-    outage, trial,
+    outage, saved, trial,
 };
 
 /// An API server and a server that follows it, shared by all trials.
@@ -61,7 +61,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             return vec![Trial::test("an API server is followed", || Err(Failed::from(what)))];
         }
     };
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("api: a Service is answered from when it is made until it is deleted", comes_and_goes),
         ("api: headless answers follow readiness", readiness),
         ("api: a slice moves to another Service", slice_moves),
@@ -73,6 +73,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             outage::changed_while_dead,
         ),
         ("api: not ready before the first list, ready after it", outage::first_list),
+        (
+            "api: a server that starts while the API is away answers from its saved state",
+            saved::survives,
+        ),
     ];
     let of = |(name, test): (&str, Test)| {
         let world = Arc::clone(&world);

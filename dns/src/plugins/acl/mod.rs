@@ -10,7 +10,7 @@ use prometheus::IntCounterVec;
 use self::config::{Action, Config, Policy, Rule};
 use crate::{
     metrics::{Metrics, counters},
-    plugin::{Answer, Failure, FailureReason, Next, Outcome, Plugin, Query},
+    plugin::{Answer, Failure, FailureReason, Labels, Next, Outcome, Plugin, Query},
     server::long::{add_extended_error, ede, fold},
     wire::name::{FoldedName, count_labels},
 };
@@ -81,10 +81,11 @@ impl Plugin for Acl {
 
     fn serve<'a>(&'a self, query: &'a Query, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         let (action, zone) = self.judge(query);
-        let labels = [query.server(), zone, &query.view];
+        let Labels { server, view, .. } = &*query.labels;
+        let labels = [server.as_str(), zone, view];
         let outcome = match action {
             Action::Allow => {
-                self.counts.allowed.with_label_values(&[query.server(), &query.view]).inc();
+                self.counts.allowed.with_label_values(&[server, view]).inc();
                 return next.serve(query).boxed();
             }
             Action::Block => {

@@ -67,7 +67,7 @@ impl Dns64 {
         // Nobody signed this, and no zone has it.
         message.metadata.authoritative = false;
         message.metadata.authentic_data = false;
-        self.translated.with_label_values(&[query.server()]).inc();
+        self.translated.with_label_values(&[&query.labels.server]).inc();
         Ok(answer)
     }
 }

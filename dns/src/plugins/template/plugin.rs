@@ -123,5 +123,6 @@ fn refusal(code: ResponseCode) -> Failure {
 }
 
 fn labels<'a>(query: &'a Query, found: &Found<'a>) -> [&'a str; 5] {
-    [query.server(), found.zone, &query.view, found.class, found.rtype]
+    let labels = &query.labels;
+    [&labels.server, found.zone, &labels.view, found.class, found.rtype]
 }

@@ -25,8 +25,8 @@ impl View {
     }
 
     /// The view's name.
-    pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.config.name)
+    pub fn name(&self) -> &str {
+        &self.config.name
     }
 
     /// Whether every expression is true for `query`. One that fails, or is no truth value, is not.

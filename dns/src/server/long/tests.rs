@@ -45,10 +45,11 @@ impl Rig {
             log: None,
             payload: Some(1232),
             panics: Arc::default(),
+            labels: Arc::default(),
             metadata: None,
             view: None,
         };
-        let routes = Arc::new(Routes::new("dns://:53".into(), vec![block], series("dropped")));
+        let routes = Arc::new(Routes::new(vec![block], series("dropped")));
         let recorder = metrics.queries().recorder();
         Rig { routes, recorder }
     }

@@ -106,6 +106,7 @@ impl Rig {
             log: None,
             payload: Some(1232),
             panics: Arc::clone(metrics.queries()),
+            labels: Arc::default(),
             metadata: None,
             view: None,
         };
@@ -125,8 +126,7 @@ impl Rig {
             socket: Arc::new(socket.into()),
             bound,
             routes: Arc::new(ArcSwap::from_pointee(
-                Routes::new("dns://:53".into(), vec![block], dropped)
-                    .shedding(Some(Shed::new("dns://:53", &metrics))),
+                Routes::new(vec![block], dropped).shedding(Some(Shed::new("dns://:53", &metrics))),
             )),
             recorder: metrics.queries().recorder(),
             long,

@@ -14,7 +14,7 @@ use crate::kubernetes::{
 };
 
 /// The kinds that protobuf has.
-const KINDS: [Kind; 5] =
+pub(super) const KINDS: [Kind; 5] =
     [Kind::Service, Kind::EndpointSlice, Kind::Namespace, Kind::Pod, Kind::Node];
 
 /// Texts that mean something in one field or another, and some that do not.
@@ -46,7 +46,7 @@ const TEXTS: [&str; 24] = [
 ];
 
 /// Choices made beforehand, so that a failing case shrinks.
-struct Dice(Vec<u8>);
+pub(super) struct Dice(pub(super) Vec<u8>);
 
 /// What a field may have for a value.
 type Make = fn(&mut Dice) -> Value;
@@ -149,7 +149,7 @@ impl Dice {
         ])
     }
 
-    fn event(&mut self, kind: Kind) -> Value {
+    pub(super) fn event(&mut self, kind: Kind) -> Value {
         let verb = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"][self.throw(5)];
         if verb == "ERROR" {
             return event(verb, failure(410, "Expired", "too old"));
@@ -168,7 +168,7 @@ impl Dice {
     }
 }
 
-fn sink() -> Sink {
+pub(super) fn sink() -> Sink {
     let all = KINDS.into_iter().collect::<KindSet>();
     let needs = Needs { kinds: all, labels: all, endpoint_pods: true, endpoint_zones: true };
     Sink::new(needs, Writer::new(all))

@@ -109,7 +109,7 @@ impl Rig {
             plugin: String::new(),
         };
         let dropped = Metrics::new("test").queries().series(&series);
-        let routes = Arc::new(Routes::new("dns://:53".into(), Vec::new(), dropped));
+        let routes = Arc::new(Routes::new(Vec::new(), dropped));
         Rig { cache, upstream, counts, now, chain, routes }
     }
 
@@ -163,7 +163,7 @@ impl Rig {
             },
             upward: Upward { routes: Arc::clone(&self.routes), depth: 0 },
             metadata: Metadata::default(),
-            view: Arc::default(),
+            labels: Arc::default(),
         }
     }
 

@@ -67,7 +67,7 @@ impl Setup {
             view: String::new(),
             plugin: String::new(),
         });
-        let routes = Arc::new(Routes::new("dns://:53".into(), Vec::new(), dropped));
+        let routes = Arc::new(Routes::new(Vec::new(), dropped));
         Setup { chain: chain.into(), forwards, metrics, routes }
     }
 
@@ -102,7 +102,7 @@ impl Setup {
         let client: SocketAddr = "10.0.0.1:1234".parse().unwrap();
         let origin = Origin { client, local: client, transport, received: Instant::now() };
         let upward = Upward { routes: Arc::clone(&self.routes), depth: 0 };
-        let (metadata, view) = (Metadata::default(), Arc::default());
-        Query { message: Arc::new(message), size: 40, origin, upward, metadata, view }
+        let (metadata, labels) = (Metadata::default(), Arc::default());
+        Query { message: Arc::new(message), size: 40, origin, upward, metadata, labels }
     }
 }

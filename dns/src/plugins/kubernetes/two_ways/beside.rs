@@ -113,6 +113,7 @@ impl Beside {
             log: None,
             payload: self.payload,
             panics: Arc::default(),
+            labels: Arc::default(),
             metadata: None,
             view: None,
         }
@@ -180,7 +181,7 @@ proptest! {
             server: String::new(), zone: String::new(), view: String::new(), plugin: String::new(),
         };
         let dropped = metrics.queries().series(&labels);
-        let routes = Arc::new(Routes::new("".into(), vec![beside.block(&table)], dropped));
+        let routes = Arc::new(Routes::new(vec![beside.block(&table)], dropped));
         for ((name, rtype, size, _), nsid) in questions {
             let request = asking(&name, rtype, size, nsid);
             let Some(short) = short(&routes.blocks()[0], &request) else { continue };
