@@ -58,9 +58,12 @@ impl Checked {
 }
 
 impl ServerConfig {
-    /// Whether the block has a `view`, and so does not take every query.
-    fn has_view(&self) -> bool {
-        self.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::View(_)))
+    /// The name of the block's `view`; a block with one does not take every query.
+    pub fn view(&self) -> Option<&str> {
+        self.plugins.iter().find_map(|plugin| match plugin {
+            PluginConfig::View(config) => Some(&*config.name),
+            _ => None,
+        })
     }
 
     /// Scheme, zone and port of everything that the block serves.
@@ -186,12 +189,13 @@ fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings
         for address in &server.addresses {
             let port = address.port.unwrap_or(address.scheme.port(default_port));
             for zone in &address.zones {
-                let has_view = server.has_view();
+                let has_view = server.view().is_some();
                 let others = served.entry((address.scheme, zone, port)).or_default();
                 let clash = others.iter().find_map(|&(other, span)| {
                     let twice =
                         other == index || clash(bound[other].as_ref(), bound[index].as_ref())?;
-                    let beside = twice && other != index && (has_view || servers[other].has_view());
+                    let beside =
+                        twice && other != index && (has_view || servers[other].view().is_some());
                     (!beside).then_some((span, twice))
                 });
                 if let Some((span, twice)) = clash {

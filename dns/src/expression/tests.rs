@@ -1,43 +1,17 @@
 //! What expressions mean, and that nothing makes them panic.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::net::SocketAddr;
 
-use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query as Question},
-    rr::{Name, RecordType},
-};
+use hickory_proto::rr::RecordType;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    metrics::{Metrics, Series},
-    plugin::{Origin, Transport, Upward},
-    server::routes::Routes,
-};
+use crate::{plugin::Origin, plugins::stand_in};
 
 fn query() -> Query {
-    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
-    let name = Name::from_ascii("Www.Example.org.").unwrap();
-    message.add_query(Question::query(name, RecordType::AAAA));
     let client: SocketAddr = "[::ffff:10.1.2.3]:4711".parse().unwrap();
-    let local = "127.0.0.1:53".parse().unwrap();
-    let origin = Origin { client, local, transport: Transport::Udp, received: Instant::now() };
-    let series = Series {
-        server: String::new(),
-        zone: "dropped".to_owned(),
-        view: String::new(),
-        plugin: String::new(),
-    };
-    let dropped = Metrics::new("test").queries().series(&series);
-    let routes = Arc::new(Routes::new(Vec::new(), dropped));
-    Query {
-        message: Arc::new(message),
-        size: 33,
-        origin,
-        upward: Upward { routes, depth: 0 },
-        metadata: Default::default(),
-        labels: Arc::default(),
-    }
+    let query = stand_in::query("Www.Example.org.", RecordType::AAAA);
+    Query { size: 33, origin: Origin { client, ..query.origin }, ..query }
 }
 
 fn scope() -> Scope {

@@ -119,6 +119,8 @@ pub struct Labels {
     pub server: String,
     /// `zones`: the directive's, with commas.
     pub zones: String,
+    /// The block's view; empty without one.
+    pub view: String,
 }
 
 /// Names and help texts in the order in which [`Collector::collect`] fills them.
@@ -187,7 +189,7 @@ impl Collector for CacheFamilies {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut metrics: [Vec<_>; NAMES.len()] = Default::default();
         for (of, counted) in self.caches.lock().iter() {
-            let base = [("server", &*of.server), ("zones", &*of.zones), ("view", "")];
+            let base = [("server", &*of.server), ("zones", &*of.zones), ("view", &*of.view)];
             let stores: Vec<Arc<Store>> = counted.stores.iter().filter_map(Weak::upgrade).collect();
             stores.iter().for_each(|store| store.settle());
             for (side, name) in SIDES {

@@ -183,7 +183,14 @@ impl PodFollower {
 
 #[cfg(test)]
 mod tests {
+    use daymark_cluster::{
+        Event, Kind, Writer,
+        event::{Object, ObjectKey},
+    };
+    use hickory_proto::rr::RecordType;
+
     use super::*;
+    use crate::plugins::stand_in;
 
     #[test]
     fn a_name_is_taken_apart_by_place() {
@@ -222,5 +229,35 @@ mod tests {
         );
         assert_eq!(parts("a.b.pin._zone.web.shop.svc", false, false), None);
         assert_eq!(parts("web.shop.nonsense", false, false), None);
+    }
+
+    #[test]
+    fn the_clients_pod_is_known_for_as_long_as_it_is_there() {
+        let mut view = View::new(Vec::new());
+        view.pods = PodMode::Verified;
+        let (known, follower) = Known::new(&Arc::new(view));
+        let mut writer = Writer::new([Kind::Pod].into_iter().collect());
+        let _following = writer.reader().follow(follower.unwrap());
+        let pod = |name: &str, address: &str, version| {
+            let pod = Pod {
+                name: ObjectName::new("shop", name),
+                addresses: [address.parse().unwrap()].into(),
+                labels: [("app".into(), "web".into())].into(),
+            };
+            Event::Apply { object: Object::Pod(Arc::new(pod)), version }
+        };
+        let query = stand_in::from(stand_in::query("a.test.", RecordType::A), "::ffff:10.0.0.1");
+        let value = |label: &str| known.value(&query, &format!("kubernetes/{label}"));
+        writer.apply([pod("web-2", "10.0.0.1", 1), pod("web-1", "10.0.0.1", 1)]);
+        assert_eq!(value("client-pod-name").as_deref(), Some("web-1"), "the first by name");
+        assert_eq!(value("client-namespace").as_deref(), Some("shop"));
+        assert_eq!(value("client-label/app").as_deref(), Some("web"));
+        assert_eq!(value("client-label/other"), None);
+        writer.apply([pod("web-1", "10.0.0.2", 2)]);
+        assert_eq!(value("client-pod-name").as_deref(), Some("web-2"));
+        let gone = ObjectKey { kind: Kind::Pod, name: ObjectName::new("shop", "web-2") };
+        writer.apply([Event::Delete { key: gone, version: 3 }]);
+        assert_eq!(value("client-pod-name"), None);
+        assert!(!known.pods.contains_key(&"10.0.0.1".parse().unwrap()));
     }
 }

@@ -245,6 +245,7 @@ impl Builder<'_> {
             // CoreDNS has the server of each query; the cache is one for all of the block's.
             server: endpoint.map_or_else(String::new, |endpoint| endpoint.to_string()),
             zones: config.zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(","),
+            view: server.view().unwrap_or_default().to_owned(),
         };
         let cache = Cache::new(config, &labels, &self.workshop.metrics);
         parts.short_plan().cache = Some(Arc::new(cache.clone()));

@@ -299,7 +299,7 @@ fn what_is_counted() {
 #[test]
 fn a_reload_goes_on_counting_and_counts_nothing_twice() {
     let metrics = Metrics::new("test");
-    let labels = Labels { server: "dns://:53".into(), zones: ".".into() };
+    let labels = Labels { server: "dns://:53".into(), zones: ".".into(), view: String::new() };
     let first = Cache::new(&config("30"), &labels, &metrics);
     first.0.counts.missed();
     let second = Cache::new(&config("30"), &labels, &metrics);
