@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod image;
 mod lint;
 mod packages;
 mod peers;
@@ -27,6 +28,8 @@ enum Verb {
     Lint,
     /// Build the peers that tests and benchmarks run against, once, into a cache.
     Peers,
+    /// Make the container image without Docker: a static release build and an OCI archive.
+    Image(image::Options),
     /// Run a comparison with the peers and write its results to bench/results.
     Bench {
         /// Which: `dns`.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Lint => lint::run(),
         Verb::Peers => peers::build(),
+        Verb::Image(options) => image::build(&options),
         Verb::Bench { what, flags } => bench::run(what, &flags),
     };
     match outcome {
