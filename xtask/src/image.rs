@@ -66,7 +66,8 @@ fn layer(program: &Path) -> anyhow::Result<Vec<u8>> {
         layer.folder(folder);
     }
     let given = repository().join("deploy/image/root/etc");
-    let mut names: Vec<_> = fs::read_dir(&given)?.map(|entry| Ok(entry?.file_name())).collect::<anyhow::Result<_>>()?;
+    let mut names: Vec<_> =
+        fs::read_dir(&given)?.map(|entry| Ok(entry?.file_name())).collect::<anyhow::Result<_>>()?;
     names.sort();
     for name in names {
         let path = format!("etc/{}", name.to_string_lossy());

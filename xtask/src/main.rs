@@ -4,6 +4,7 @@
 mod bench;
 mod image;
 mod lint;
+mod manifests;
 mod packages;
 mod peers;
 mod shell;
@@ -30,6 +31,8 @@ enum Verb {
     Peers,
     /// Make the container image without Docker: a static release build and an OCI archive.
     Image(image::Options),
+    /// Write the plain manifests of deploy/ anew, from the chart.
+    Manifests,
     /// Run a comparison with the peers and write its results to bench/results.
     Bench {
         /// Which: `dns`.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::run(),
         Verb::Peers => peers::build(),
         Verb::Image(options) => image::build(&options),
+        Verb::Manifests => manifests::write(),
         Verb::Bench { what, flags } => bench::run(what, &flags),
     };
     match outcome {

@@ -89,7 +89,8 @@ mod tests {
         let mut archive = Archive::default();
         archive.attribute("a", &[7; 78]);
         let record = archive.attributes;
-        let (length, _) = record.split_at(record.iter().position(|octet| *octet == b' ').expect("a blank"));
+        let (length, _) =
+            record.split_at(record.iter().position(|octet| *octet == b' ').expect("a blank"));
         assert_eq!(String::from_utf8_lossy(length), record.len().to_string());
     }
 

@@ -41,7 +41,8 @@ pub(super) fn archive(name: &str, layer: &[u8], settings: &Value) -> Vec<u8> {
 
 /// Adds a blob and gives its descriptor.
 fn blob(archive: &mut Archive, kind: &str, content: &[u8]) -> Value {
-    let digest: String = Sha256::digest(content).iter().map(|octet| format!("{octet:02x}")).collect();
+    let digest: String =
+        Sha256::digest(content).iter().map(|octet| format!("{octet:02x}")).collect();
     archive.file(&format!("blobs/sha256/{digest}"), 0o644, content);
     json!({
         "mediaType": format!("{MEDIA}.{kind}"),

@@ -47,6 +47,11 @@ capabilities:
   add: [NET_BIND_SERVICE]
 {{- end }}
 
+{{/*
+/ready is 503 from the moment that a Pod is told to end. Only once the kubelet has seen that do
+proxies let go of the UDP flows that they send to it (conntrack keeps them on a Pod that is ending and
+still serving), so it has to be seen well within lameduck: 3 s, and a moment for the proxies.
+*/}}
 {{- define "daymark-dns.probes" -}}
 livenessProbe:
   httpGet:
@@ -59,5 +64,7 @@ readinessProbe:
   httpGet:
     path: /ready
     port: 8181
-  periodSeconds: 2
+  periodSeconds: 1
+  timeoutSeconds: 2
+  failureThreshold: 3
 {{- end }}
