@@ -22,25 +22,44 @@ const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 /// NET_BIND_SERVICE (bit 10), inheritable none.
 const NET_BIND_SERVICE: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// What the image is called if nobody says otherwise.
+const NAME: &str = concat!("daymark.local/daymark:", env!("CARGO_PKG_VERSION"));
+
 /// What the image is made from, and called.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// A static program to take instead of building one.
     #[arg(long)]
     program: Option<PathBuf>,
+    /// Cargo's profile for the program that is built.
+    #[arg(long, default_value = "release")]
+    profile: String,
     /// The image's name, as a container runtime lists it.
-    #[arg(long, default_value = concat!("daymark.local/daymark:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, default_value = NAME)]
     name: String,
     /// Where the archive goes [default: image/daymark.tar in the target folder].
     #[arg(long)]
     output: Option<PathBuf>,
 }
 
-/// Builds the program if none is given, and writes the archive.
-pub(crate) fn build(options: &Options) -> anyhow::Result<()> {
+impl Options {
+    /// For tests: what takes minutes to optimize is not optimized.
+    pub(crate) fn for_tests() -> Self {
+        let output = Some(target().join("image/tests.tar"));
+        Options { program: None, profile: "dev".to_owned(), name: NAME.to_owned(), output }
+    }
+
+    /// The image's name in its two parts.
+    pub(crate) fn name_and_tag(&self) -> (&str, &str) {
+        self.name.rsplit_once(':').unwrap_or((&self.name, "latest"))
+    }
+}
+
+/// Builds the program if none is given, and writes the archive, whose path it gives.
+pub(crate) fn build(options: &Options) -> anyhow::Result<PathBuf> {
     let program = match &options.program {
         Some(program) => program.clone(),
-        None => static_program()?,
+        None => static_program(&options.profile)?,
     };
     let settings = fs::read_to_string(repository().join("deploy/image/Dockerfile"))?;
     let settings = dockerfile::settings(&settings)?;
@@ -49,7 +68,7 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<()> {
     fs::create_dir_all(output.parent().context("a folder for the archive")?)?;
     fs::write(&output, oci::archive(&options.name, &layer, &settings))?;
     println!("{}: {} ({} KiB)", output.display(), options.name, layer.len() / 1024);
-    Ok(())
+    Ok(output)
 }
 
 /// The image's only layer.
@@ -92,17 +111,27 @@ fn needs_loader(program: &[u8]) -> bool {
     (0..count).any(|index| number(table.saturating_add(index * size), 4) == 3)
 }
 
-/// Builds the program as the Dockerfile does.
-fn static_program() -> anyhow::Result<PathBuf> {
+/// Builds the program as the Dockerfile does, but for the profile.
+fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
     let mut build = cargo();
     build
-        .args(["build", "--release", "--locked", "--package", "daymark", "--target", &host])
+        .args([
+            "build",
+            "--profile",
+            profile,
+            "--locked",
+            "--package",
+            "daymark",
+            "--target",
+            &host,
+        ])
         .env(flags, "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     execute(&mut build)?;
-    Ok(target().join(host).join("release/daymark"))
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(target().join(host).join(folder).join("daymark"))
 }
 
 /// The platform at hand, in Rust's words. It has to be named: without, build scripts and macros

@@ -5,6 +5,7 @@ mod bench;
 mod image;
 mod lint;
 mod manifests;
+mod nodes;
 mod packages;
 mod peers;
 mod shell;
@@ -33,6 +34,8 @@ enum Verb {
     Image(image::Options),
     /// Write the plain manifests of deploy/ anew, from the chart.
     Manifests,
+    /// Run the image in Pods of two real nodes on this machine: smoke checks and rolling updates.
+    Nodes(image::Options),
     /// Run a comparison with the peers and write its results to bench/results.
     Bench {
         /// Which: `dns`.
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Lint => lint::run(),
         Verb::Peers => peers::build(),
-        Verb::Image(options) => image::build(&options),
+        Verb::Image(options) => image::build(&options).map(drop),
+        Verb::Nodes(options) => nodes::run(&options),
         Verb::Manifests => manifests::write(),
         Verb::Bench { what, flags } => bench::run(what, &flags),
     };

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    lint, packages, peers,
+    image, lint, packages, peers,
     shell::{cargo, execute, is_installed},
 };
 
@@ -31,8 +31,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     lint::run()?;
     // Black-box tests start the binary that lies beside them.
     execute(cargo().args(["build", "--package", "daymark"]))?;
+    // So does the one of the image.
+    let archive = image::build(&image::Options::for_tests())?;
     let mut count = Count::default();
-    let ended_well = counted(cargo().args(["test", "--workspace", "--no-fail-fast"]), &mut count)?;
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]).env("DAYMARK_IMAGE", archive);
+    let ended_well = counted(&mut tests, &mut count)?;
     let skipped = match count.skipped {
         0 => String::new(),
         skipped => format!(", {skipped} skipped"),

@@ -64,17 +64,19 @@ fn archive() -> Option<PathBuf> {
 
 pub(crate) fn tests() -> anyhow::Result<Vec<Test>> {
     let image = Arc::new(Image::unpack(&archive().context("an image")?)?);
-    let tests: [(&str, fn(&Image) -> anyhow::Result<()>); 3] = [
+    let tests: [(&str, Check); 3] = [
         ("it answers on port 53 by a user that is not root", answers),
         ("its program has CoreDNS's name too, and its flags", is_coredns),
         ("it has nothing but its program, certificates and names", holds_little),
     ];
-    Ok(tests.map(|(name, body)| (name, body, Arc::clone(&image))).map(as_test).into())
+    let with_image = |(name, check): (&str, Check)| {
+        let image = Arc::clone(&image);
+        test(name, move || check(&image))
+    };
+    Ok(tests.map(with_image).into())
 }
 
-fn as_test((name, body, image): (&str, fn(&Image) -> anyhow::Result<()>, Arc<Image>)) -> Test {
-    test(name, move || body(&image))
-}
+type Check = fn(&Image) -> anyhow::Result<()>;
 
 /// An unpacked image, in namespaces of its own.
 struct Image {
