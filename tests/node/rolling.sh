@@ -7,9 +7,11 @@ failed=0
 # What smoke.sh left: the chart makes a kube-dns Service of its own.
 k -n kube-system delete deployment/coredns service/kube-dns configmap/coredns serviceaccount/coredns \
   --ignore-not-found > /dev/null
+# More CPU than the defaults ask for, so that what else this machine does is no reason for a loss.
 in_control "$PEERS_BIN/helm" --kubeconfig "$run/control/admin.kubeconfig" upgrade --install daymark-dns \
   "$here/../../deploy/chart/daymark-dns" --namespace kube-system --set "image.repository=$1" \
-  --set-string "image.tag=$2" --set nodeLocal.enabled=true --wait --timeout 90s > "$run/helm.log" \
+  --set-string "image.tag=$2" --set nodeLocal.enabled=true \
+  --set resources.requests.cpu=500m --set nodeLocal.resources.requests.cpu=250m --wait --timeout 90s > "$run/helm.log" \
   || fail "$(cat "$run/helm.log")"
 say "the chart is installed"
 for node in "${nodes[@]}"; do
@@ -24,12 +26,12 @@ rolled() {
   local server=$1 what=$2 node client seconds=45 processes=() process
   for node in "${nodes[@]}"; do
     client=$(pod_on "$node" client)
-    in_pod_network "$node" "$client" python3 - "$server" $seconds 500 new < "$here/ask.py" > "$run/new-$node.log" 2>&1 &
+    in_pod_network "$node" "$client" python3 - "$server" $seconds 300 new < "$here/ask.py" > "$run/new-$node.log" 2>&1 &
     processes+=($!)
     # Not judged: what is under way on a flow in the moment in which kube-proxy cuts it is lost.
-    { in_pod_network "$node" "$client" python3 - "$server" $seconds 500 kept < "$here/ask.py" || true; } > "$run/kept-$node.log" 2>&1 &
+    { in_pod_network "$node" "$client" python3 - "$server" $seconds 100 kept < "$here/ask.py" || true; } > "$run/kept-$node.log" 2>&1 &
     k exec "$client" -- sh -c "printf 'web.default.svc.cluster.local A\nnobody.default.svc.cluster.local A\n' > /tmp/names
-      dnsperf -s $server -d /tmp/names -l $seconds -c 20 -Q 1000" > "$run/dnsperf-$node.log" 2>&1 &
+      dnsperf -s $server -d /tmp/names -l $seconds -c 20 -Q 200" > "$run/dnsperf-$node.log" 2>&1 &
   done
   sleep 3
   k -n kube-system rollout restart "$what" > /dev/null
