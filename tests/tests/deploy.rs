@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     add(&mut trials, "alerts", missing_tools(&["promtool"]), || Ok(alerts::tests()));
     add(&mut trials, "image", image::unavailable(), image::tests);
-    let missing = missing_peers(&["helm", "etcd", "kube-apiserver"]);
+    let missing = missing_peers(&["helm", "etcd", "kube-apiserver", chart::DEFINITIONS[0]]);
     let mut plane = None;
     add(&mut trials, "chart", missing, || {
         let started = plane.insert(Arc::new(ControlPlane::start()?));

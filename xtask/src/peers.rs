@@ -39,6 +39,11 @@ const PEERS: [Peer; 6] = [
     plain("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
 ];
 
+/// Where the Prometheus operator has the definitions of its kinds, and those that our chart uses.
+const OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
+const DEFINITIONS: [&str; 2] =
+    ["monitoring.coreos.com_prometheusrules.yaml", "monitoring.coreos.com_servicemonitors.yaml"];
+
 /// What real nodes need beside them.
 const NODES: [Peer; 11] = [
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
@@ -71,7 +76,8 @@ const fn containerd(program: &'static str, package: &'static str) -> Peer {
 
 /// Builds the peers that are missing or were built from other module files.
 pub(crate) fn build() -> anyhow::Result<()> {
-    build_all(&PEERS)
+    build_all(&PEERS)?;
+    fetch_definitions()
 }
 
 /// The same for those that real nodes need.
@@ -94,7 +100,29 @@ fn build_all(peers: &[Peer]) -> anyhow::Result<()> {
 
 /// Whether every peer is there.
 pub(crate) fn are_built() -> bool {
-    PEERS.iter().all(|peer| peers_folder().join(peer.program).exists())
+    let programs = PEERS.iter().map(|peer| peer.program);
+    programs.chain(DEFINITIONS).all(|file| peers_folder().join(file).exists())
+}
+
+/// Copies the operator's definitions out of its module, which is data here: nothing of it is built.
+fn fetch_definitions() -> anyhow::Result<()> {
+    if DEFINITIONS.iter().all(|file| peers_folder().join(file).exists()) {
+        return Ok(());
+    }
+    let go = |words: &[&str]| {
+        let mut command = Command::new("go");
+        command.current_dir(repository().join("tests/peers/operator")).args(words);
+        command
+    };
+    execute(&mut go(&["mod", "download", OPERATOR]))?;
+    let listed = go(&["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", OPERATOR]).output()?;
+    let folder = String::from_utf8(listed.stdout)?;
+    let folder = Path::new(folder.trim()).join("example/prometheus-operator-crd");
+    for file in DEFINITIONS {
+        // Not a copy of the file: the module's are read-only, and a newer one has to replace it.
+        std::fs::write(peers_folder().join(file), std::fs::read(folder.join(file))?)?;
+    }
+    Ok(())
 }
 
 impl Peer {

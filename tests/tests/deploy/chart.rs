@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Error, ensure};
 use daymark_tests::{control_plane::ControlPlane, peers, process::retried};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Test,
@@ -68,8 +68,11 @@ const MANIFESTS: [(&str, &[&str]); 2] = [
 ];
 
 pub(crate) fn tests(plane: &Arc<ControlPlane>) -> anyhow::Result<Vec<Test>> {
-    for kind in ["ServiceMonitor", "PrometheusRule"] {
-        plane.make(&operator_kind(kind))?;
+    for file in DEFINITIONS {
+        let definitions = std::fs::read_to_string(peers::program(file).map_err(Error::msg)?)?;
+        for definition in documents(&definitions)? {
+            plane.make(&definition)?;
+        }
     }
     let mut tests = vec![test("helm finds nothing wrong", || {
         helm(&["lint", "--strict", &chart().display().to_string()]).map(drop)
@@ -102,27 +105,10 @@ pub(crate) fn tests(plane: &Arc<ControlPlane>) -> anyhow::Result<Vec<Test>> {
     Ok(tests)
 }
 
+/// The group of the Prometheus operator's kinds, and their own definitions.
 const OPERATOR: &str = "monitoring.coreos.com/v1";
-
-/// A kind of the Prometheus operator; its fields are not checked.
-fn operator_kind(kind: &str) -> Value {
-    let (group, version) = OPERATOR.split_once('/').unwrap_or_default();
-    let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
-    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{plural}.{group}") },
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": { "kind": kind, "singular": singular, "plural": plural },
-            "versions": [{
-                "name": version, "served": true, "storage": true, "schema": { "openAPIV3Schema": any },
-            }],
-        },
-    })
-}
+pub(crate) const DEFINITIONS: [&str; 2] =
+    ["monitoring.coreos.com_prometheusrules.yaml", "monitoring.coreos.com_servicemonitors.yaml"];
 
 fn same(folder: &str, words: &[&str]) -> anyhow::Result<()> {
     let by_name = |objects: Vec<Value>| -> BTreeMap<String, Value> {
