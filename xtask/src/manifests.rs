@@ -17,8 +17,11 @@ const TEMPLATES: [&str; 7] = [
     "serviceaccount",
 ];
 
-/// Writes `deploy/manifests` and `deploy/node-local` anew.
+/// Writes `deploy/manifests` and `deploy/node-local` anew, and gives the chart its copy of the alerts:
+/// Helm reads nothing outside of a chart.
 pub(crate) fn write() -> anyhow::Result<()> {
+    let deploy = repository().join("deploy");
+    fs::copy(deploy.join("prometheus/alerts.yaml"), deploy.join("chart/daymark-dns/alerts.yaml"))?;
     for template in TEMPLATES {
         written(template, &[], &format!("manifests/{template}.yaml"))?;
     }

@@ -101,6 +101,12 @@ pub(crate) fn tests(plane: &Arc<ControlPlane>) -> anyhow::Result<Vec<Test>> {
     for (folder, words) in MANIFESTS {
         tests.push(test(&format!("{folder} is what Helm writes"), move || same(folder, words)));
     }
+    tests.push(test("its alerts are those of deploy/prometheus", || {
+        let read = |path: &str| std::fs::read(peers::repository().join("deploy").join(path));
+        let same = read("chart/daymark-dns/alerts.yaml")? == read("prometheus/alerts.yaml")?;
+        ensure!(same, "they differ: `cargo xtask manifests` copies them");
+        Ok(())
+    }));
     tests.push(test("its Corefiles are right", corefiles));
     Ok(tests)
 }

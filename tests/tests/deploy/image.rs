@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::{Test, test};
 
+/// Without certificates of authorities the second block would not be served.
 const COREFILE: &str = ".:53 {
     bind 127.0.0.1
     errors
@@ -29,6 +30,12 @@ const COREFILE: &str = ".:53 {
         fallthrough
     }
     forward . resolver.example.com
+}
+private.example.com:53 {
+    bind 127.0.0.1
+    forward . tls://127.0.0.2 {
+        tls_servername resolver.example.com
+    }
 }
 ";
 /// Serves the upstream's name, and what is asked of it.
