@@ -68,8 +68,8 @@ fn serve(options: DnsOptions, metrics: Arc<Metrics>) -> anyhow::Result<ExitCode>
             Err(error) => return Err(error.into()),
         };
         if !options.quiet {
-            for address in server.addresses().await {
-                print(&format!("dns://{address}\n"));
+            for endpoint in server.endpoints().await {
+                print(&format!("{}://{}\n", endpoint.scheme.name(), endpoint.address));
             }
             print(&format!("{}\n", version()));
         }

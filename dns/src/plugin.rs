@@ -25,14 +25,39 @@ pub enum Transport {
     Udp,
     /// Plain TCP.
     Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484), on HTTP/1.1 or HTTP/2.
+    Https,
+    /// DNS over HTTPS on HTTP/3.
+    Https3,
+    /// DNS over QUIC (RFC 9250).
+    Quic,
+}
+
+/// What carries a transport: CoreDNS tells no more in metrics, logs and rules.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Carrier {
+    /// UDP, also below QUIC.
+    Udp,
+    /// TCP.
+    Tcp,
 }
 
 impl Transport {
+    /// What is below it.
+    pub const fn carrier(self) -> Carrier {
+        match self {
+            Transport::Udp | Transport::Https3 | Transport::Quic => Carrier::Udp,
+            Transport::Tcp | Transport::Tls | Transport::Https => Carrier::Tcp,
+        }
+    }
+
     /// `udp` or `tcp`, as metrics and logs have it.
     pub fn label(self) -> &'static str {
-        match self {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
+        match self.carrier() {
+            Carrier::Udp => "udp",
+            Carrier::Tcp => "tcp",
         }
     }
 }
@@ -95,11 +120,12 @@ impl Query {
         self.message.edns.as_ref().map_or(512, hickory_proto::op::Edns::max_payload)
     }
 
-    /// Most octets of the reply: what the client can take over UDP (at least 512), 65,535 over TCP.
+    /// Most octets of the reply: what the client can take in a datagram (at least 512), 65,535 over
+    /// everything else.
     pub fn size_limit(&self) -> usize {
         match self.origin.transport {
             Transport::Udp => usize::from(self.payload_size()).max(MIN_UDP),
-            Transport::Tcp => MAX_MESSAGE,
+            _ => MAX_MESSAGE,
         }
     }
 

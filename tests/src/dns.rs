@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -12,6 +12,8 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::opt::EdnsOption},
 };
 use serde::Deserialize;
+
+use crate::clients;
 
 /// How long a reply may take, and how often a UDP query is sent.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -101,7 +103,20 @@ fn rand_id() -> u16 {
 /// # Errors
 /// If none comes, or none that can be decoded and belongs to the query.
 pub fn ask(server: SocketAddr, query: &Message, transport: Transport) -> anyhow::Result<Message> {
-    let bytes = exchange(server, &query.to_vec()?, transport)?;
+    ask_from(None, server, query, transport)
+}
+
+/// Asks from an address of one's own.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_from(
+    client: Option<IpAddr>,
+    server: SocketAddr,
+    query: &Message,
+    transport: Transport,
+) -> anyhow::Result<Message> {
+    let bytes = exchange_from(client, server, &query.to_vec()?, transport)?;
     let reply = Message::from_vec(&bytes).context("decoding the reply")?;
     if reply.metadata.id != query.metadata.id || reply.queries != query.queries {
         bail!("the reply belongs to another query: {:?}", reply.queries);
@@ -114,16 +129,28 @@ pub fn ask(server: SocketAddr, query: &Message, transport: Transport) -> anyhow:
 /// # Errors
 /// If none comes.
 pub fn exchange(server: SocketAddr, query: &[u8], transport: Transport) -> anyhow::Result<Vec<u8>> {
+    exchange_from(None, server, query, transport)
+}
+
+fn exchange_from(
+    client: Option<IpAddr>,
+    server: SocketAddr,
+    query: &[u8],
+    transport: Transport,
+) -> anyhow::Result<Vec<u8>> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = client.unwrap_or(any);
     match transport {
-        Transport::Udp => over_udp(server, query),
-        Transport::Tcp => over_tcp(server, query),
+        Transport::Udp => over_udp(from, server, query),
+        Transport::Tcp => over_stream(clients::connect(from, server, TIMEOUT)?, query),
     }
 }
 
-fn over_udp(server: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect(server)?;
+fn over_udp(from: IpAddr, server: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let socket = clients::udp(from, server)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     let mut reply = vec![0; usize::from(u16::MAX)];
     for _ in 0..TRIES {
@@ -134,10 +161,6 @@ fn over_udp(server: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
         }
     }
     bail!("no reply from {server}")
-}
-
-fn over_tcp(server: SocketAddr, query: &[u8]) -> anyhow::Result<Vec<u8>> {
-    over_stream(TcpStream::connect_timeout(&server, TIMEOUT)?, query)
 }
 
 /// Sends raw octets over a connection and gives the raw reply.

@@ -1,9 +1,17 @@
 //! The table of record rules: reading it, asking it, comparing. The format is explained in
 //! tests/dns/rules/README.md.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use hickory_proto::{
+    op::Message,
+    rr::{DNSClass, rdata::opt::EdnsOption},
+};
 use serde::Deserialize;
 
 use crate::{
@@ -71,6 +79,15 @@ pub struct Case {
     /// The query's OPT record.
     #[serde(default)]
     pub edns: Option<EdnsOptions>,
+    /// The query's class, IN if left out.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// The query's header flags, RD if left out.
+    #[serde(default)]
+    pub header: Option<Vec<String>>,
+    /// The client's address.
+    #[serde(default)]
+    pub from: Option<IpAddr>,
     /// Expected.
     #[serde(flatten)]
     pub expected: Expected,
@@ -101,6 +118,10 @@ pub struct Expected {
     /// Records in presentation form, OPT left out.
     #[serde(default)]
     pub additional: Vec<String>,
+    /// Options of the OPT record, as `code hexadecimal` or `15 info-code text`; not looked at if left
+    /// out.
+    #[serde(default)]
+    pub options: Option<Vec<String>>,
 }
 
 /// Where CoreDNS differs on purpose.
@@ -195,14 +216,51 @@ pub fn corefile(servers: &[ServerVariant], filling: &Filling) -> (String, HashMa
 /// # Errors
 /// What differs, as lines that begin with `-` (expected) and `+` (received).
 pub fn check(case: &Case, server: SocketAddr, expected: &Expected) -> anyhow::Result<()> {
+    let query = question(case)?;
+    let reply = dns::ask_from(case.from, server, &query, case.transport);
+    if expected.rcode == NO_REPLY {
+        ensure!(reply.is_err(), "{} at {server}\n  + a reply, where none was due", case.query);
+        return Ok(());
+    }
+    let differences = compare(case, expected, &reply?);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    bail!("{} at {server}\n{}", case.query, differences.join("\n"))
+}
+
+/// In the place of an RCODE: the server says nothing.
+const NO_REPLY: &str = "none";
+
+fn question(case: &Case) -> anyhow::Result<Message> {
     let (name, rtype) = case.query.split_once(' ').context("a query is a name and a type")?;
-    let query = dns::query(name, rtype, case.edns.as_ref())?;
-    let reply = dns::ask(server, &query, case.transport)?;
+    let mut query = dns::query(name, rtype, case.edns.as_ref())?;
+    if let Some(class) = &case.class {
+        let class = match class.as_str() {
+            "CH" => DNSClass::CH,
+            "HS" => DNSClass::HS,
+            "ANY" => DNSClass::ANY,
+            other => bail!("`{other}` is no class that the tests know"),
+        };
+        query.queries[0].set_query_class(class);
+    }
+    if let Some(flags) = &case.header {
+        let set = |flag: &str| flags.iter().any(|one| one == flag);
+        query.metadata.recursion_desired = set("rd");
+        query.metadata.recursion_available = set("ra");
+        query.metadata.authentic_data = set("ad");
+        query.metadata.checking_disabled = set("cd");
+        query.metadata.authoritative = set("aa");
+    }
+    Ok(query)
+}
+
+/// What differs, a text for each part of the reply.
+fn compare(case: &Case, expected: &Expected, reply: &Message) -> Vec<String> {
     let mut differences = Vec::new();
-    let code = reply.metadata.response_code;
-    let code = code_name(code.into());
+    let code = code_name(reply.metadata.response_code.into());
     differences.extend(differs("rcode", std::slice::from_ref(&expected.rcode), &[code.to_owned()]));
-    let flags: Vec<String> = dns::flags(&reply).into_iter().map(str::to_owned).collect();
+    let flags: Vec<String> = dns::flags(reply).into_iter().map(str::to_owned).collect();
     differences.extend(differs("flags", &sorted(expected.flags.clone()), &sorted(flags)));
     for (section, want, got) in [
         ("answer", &expected.answer, &reply.answers),
@@ -210,14 +268,55 @@ pub fn check(case: &Case, server: SocketAddr, expected: &Expected) -> anyhow::Re
         ("additional", &expected.additional, &reply.additionals),
     ] {
         let got: Vec<String> = got.iter().map(dns::presentation).collect();
-        differences.extend(differs(section, &section_order(expand(want)), &section_order(got)));
+        let want = settle(expand(want), &got);
+        differences.extend(differs(section, &section_order(want), &section_order(got)));
     }
     let opt = |there: bool| [String::from(if there { "an OPT record" } else { "no OPT record" })];
     differences.extend(differs("edns", &opt(case.edns.is_some()), &opt(reply.edns.is_some())));
-    if differences.is_empty() {
-        return Ok(());
+    if let Some(want) = &expected.options {
+        let got = options(reply);
+        let want = settle(want.clone(), &got);
+        differences.extend(differs("options", &sorted(want), &sorted(got)));
     }
-    bail!("{} at {server}\n{}", case.query, differences.join("\n"))
+    differences
+}
+
+/// The options of a message's OPT record, as [`Expected::options`] has them.
+pub fn options(message: &Message) -> Vec<String> {
+    let Some(edns) = &message.edns else { return Vec::new() };
+    let shown = |(code, option): &(_, EdnsOption)| {
+        let code = u16::from(*code);
+        let data = Vec::try_from(option).unwrap_or_default();
+        match data.split_first_chunk() {
+            Some((info, text)) if code == 15 => {
+                format!("15 {} {}", u16::from_be_bytes(*info), String::from_utf8_lossy(text))
+            }
+            _ => {
+                let hex: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+                format!("{code} {hex}")
+            }
+        }
+    };
+    edns.options().as_ref().iter().map(shown).map(|text| text.trim_end().to_owned()).collect()
+}
+
+/// Stands for any text without a space in what is expected.
+const ANY: &str = "<any>";
+
+/// Puts what was received in the place of each expected text that it matches.
+fn settle(want: Vec<String>, got: &[String]) -> Vec<String> {
+    let matches = |pattern: &str, text: &str| {
+        let (mut pattern, mut text) = (pattern.split(' '), text.split(' '));
+        let mut words = pattern.by_ref().zip(text.by_ref());
+        words.all(|(want, got)| want == ANY || want == got)
+            && pattern.next().is_none()
+            && text.next().is_none()
+    };
+    let settled = |want: String| match got.iter().find(|got| matches(&want, got)) {
+        Some(got) => got.clone(),
+        None => want,
+    };
+    want.into_iter().map(settled).collect()
 }
 
 fn code_name(code: u16) -> &'static str {
@@ -228,6 +327,8 @@ fn code_name(code: u16) -> &'static str {
         3 => "NXDOMAIN",
         4 => "NOTIMP",
         5 => "REFUSED",
+        6 => "YXDOMAIN",
+        9 => "NOTAUTH",
         16 => "BADVERS",
         _ => "another code",
     }

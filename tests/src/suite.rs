@@ -41,6 +41,12 @@ impl Suite {
         self.trials.push(Trial::test(name, test));
     }
 
+    /// Adds what can't be tried here.
+    pub fn skipped(&mut self, what: &str, reason: &str) {
+        let trial = Trial::test(format!("{what}: {reason}"), || Ok(()));
+        self.trials.push(trial.with_ignored_flag(true));
+    }
+
     /// Keeps something for as long as trials run.
     pub fn keep(&mut self, what: impl Any) {
         self.running.push(Box::new(what));
@@ -74,8 +80,7 @@ impl Suite {
     ) -> anyhow::Result<()> {
         let peers = ["etcd", "kube-apiserver", "coredns"];
         if let Some(reason) = peers.into_iter().find_map(|peer| peers::program(peer).err()) {
-            let trial = Trial::test(format!("{what}: {reason}"), || Ok(()));
-            self.trials.push(trial.with_ignored_flag(true));
+            self.skipped(what, &reason);
             return Ok(());
         }
         let plane = ControlPlane::start()?;

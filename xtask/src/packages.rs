@@ -5,11 +5,12 @@ use std::process::Command;
 use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
-const TESTS: [(&str, &str); 5] = [
+const TESTS: [(&str, &str); 6] = [
     ("dig", "bind9-dnsutils"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    ("kdig", "knot-dnsutils"),
     ("promtool", "prometheus"),
 ];
 /// The same for real nodes.

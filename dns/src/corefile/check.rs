@@ -12,6 +12,7 @@ use super::nearest;
 use super::source::{Files, Reader, Span};
 use super::tree::{Corefile, Line, ServerBlock};
 use crate::plugins::bind::config::{Config as Bind, Target};
+use crate::plugins::tls::config::Config as Tls;
 use crate::plugins::{PluginConfig, REGISTRY, Support};
 
 /// What a configuration is checked against.
@@ -64,6 +65,14 @@ impl ServerConfig {
         })
     }
 
+    /// The certificate of its encrypted listeners.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.plugins.iter().find_map(|plugin| match plugin {
+            PluginConfig::Tls(config) => Some(&**config),
+            _ => None,
+        })
+    }
+
     /// The addresses that `bind` names; `None` without a `bind`, which is every address.
     pub fn bind(&self) -> Option<&Bind> {
         self.plugins.iter().find_map(|plugin| match plugin {
@@ -85,11 +94,12 @@ pub(crate) fn servers(
         .map(|block| server(block, environment.reader, &mut findings))
         .collect();
     overlaps(&servers, environment.default_port, &mut findings);
+    certificates(&servers, environment.default_port, &mut findings);
     (servers, findings)
 }
 
 fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> ServerConfig {
-    for address in block.addresses.iter().filter(|address| address.scheme != Scheme::Dns) {
+    for address in block.addresses.iter().filter(|address| address.scheme == Scheme::Grpc) {
         let what = format!("serving {}://", address.scheme.name());
         findings.push(Finding::new(address.span, Cause::NotYet { what }));
     }
@@ -166,6 +176,42 @@ fn overlaps(servers: &[ServerConfig], default_port: u16, findings: &mut Findings
                 } else {
                     others.push((index, address.span));
                 }
+            }
+        }
+    }
+}
+
+/// Blocks that share a listener show one certificate there, and QUIC has no plain form.
+fn certificates(servers: &[ServerConfig], default_port: u16, findings: &mut Findings) {
+    let bound: Vec<Option<HashSet<&Target>>> =
+        servers.iter().map(|server| Some(server.bind()?.targets().collect())).collect();
+    let mut seen: Vec<(Scheme, u16, usize, Span)> = Vec::new();
+    for (index, server) in servers.iter().enumerate() {
+        for address in server.addresses.iter().filter(|address| address.scheme != Scheme::Dns) {
+            let (scheme, port) =
+                (address.scheme, address.port.unwrap_or(address.scheme.port(default_port)));
+            if matches!(scheme, Scheme::Quic | Scheme::Https3) && server.tls().is_none() {
+                let cause = Cause::Conflict("QUIC needs a certificate");
+                findings.push(
+                    Finding::new(address.span, cause).help("add `tls CERT KEY` to this block"),
+                );
+                continue;
+            }
+            let other = seen.iter().find(|(its, at, other, _)| {
+                (*its, *at) == (scheme, port)
+                    && clash(bound[*other].as_ref(), bound[index].as_ref()) == Some(true)
+                    && servers[*other].tls() != server.tls()
+            });
+            match other {
+                Some((.., span)) => {
+                    let cause = Cause::Conflict(
+                        "blocks that share a listener need the same `tls`: it has one certificate",
+                    );
+                    findings.push(
+                        Finding::new(address.span, cause).beside(*span, "another `tls` here"),
+                    );
+                }
+                None => seen.push((scheme, port, index, address.span)),
             }
         }
     }

@@ -190,7 +190,7 @@ impl Counters {
     }
 
     fn count(&self, seen: &Observation, add: impl Fn(&Counter, u64)) {
-        let transport = seen.transport as usize;
+        let transport = seen.transport.carrier() as usize;
         add(&self.requests[transport][seen.family & 1][type_index(seen.qtype)], 1);
         if seen.dnssec_ok {
             add(&self.dnssec_ok, 1);

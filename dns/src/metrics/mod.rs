@@ -45,6 +45,12 @@ pub struct Metrics {
     /// `daymark_log_lost_total{log}`, of `queries` (the plugin `log`) and of the `server` itself.
     pub log_lost: IntCounterVec,
     reload_version: IntGaugeVec,
+    /// `coredns_dns_https_responses_total{server, status}`.
+    pub https_responses: IntCounterVec,
+    /// `coredns_dns_https3_responses_total{server, status}`.
+    pub https3_responses: IntCounterVec,
+    /// `coredns_dns_quic_responses_total{server, status}`.
+    pub quic_responses: IntCounterVec,
     /// The cluster tables in use.
     pub clusters: cluster::ClusterFamilies,
     /// Collectors that plugins of successive configurations share, by the name of a family.
@@ -102,6 +108,21 @@ impl Metrics {
                 "SHA-512 of the configuration that is served.",
                 &["hash", "value"],
             ),
+            https_responses: counters(
+                "coredns_dns_https_responses_total",
+                "Responses of DNS over HTTPS, by HTTP status.",
+                &["server", "status"],
+            ),
+            https3_responses: counters(
+                "coredns_dns_https3_responses_total",
+                "Responses of DNS over HTTPS on HTTP/3, by HTTP status.",
+                &["server", "status"],
+            ),
+            quic_responses: counters(
+                "coredns_dns_quic_responses_total",
+                "Queries over QUIC, by the code that their stream or connection ended with.",
+                &["server", "status"],
+            ),
             clusters: cluster::ClusterFamilies::default(),
             shared: Mutex::default(),
         };
@@ -118,6 +139,9 @@ impl Metrics {
         metrics.register(Box::new(metrics.http_shed.clone()));
         metrics.register(Box::new(metrics.log_lost.clone()));
         metrics.register(Box::new(metrics.reload_version.clone()));
+        metrics.register(Box::new(metrics.https_responses.clone()));
+        metrics.register(Box::new(metrics.https3_responses.clone()));
+        metrics.register(Box::new(metrics.quic_responses.clone()));
         metrics.register(Box::new(build));
         metrics.register(Box::new(ProcessCollector::for_self()));
         metrics.register(Box::new(metrics.loop_detected.clone()));

@@ -8,16 +8,24 @@ pub mod errors;
 pub mod forward;
 pub mod health;
 pub mod hosts;
+pub mod https;
+pub mod https3;
 pub mod kubernetes;
+mod limits;
 pub mod loadbalance;
 pub mod log;
 pub mod r#loop;
 pub mod metadata;
 pub mod multisocket;
 pub mod prometheus;
+pub mod quic;
 pub mod ready;
 pub mod reload;
+pub mod timeouts;
+pub mod tls;
 pub mod whoami;
+
+pub use limits::Limits;
 
 use crate::corefile::checker::Checker;
 use crate::corefile::tree::Line;
@@ -27,6 +35,14 @@ use crate::corefile::tree::Line;
 pub enum PluginConfig {
     /// `metadata`.
     Metadata(metadata::config::Config),
+    /// `quic`.
+    Quic(Limits),
+    /// `https`.
+    Https(Limits),
+    /// `https3`.
+    Https3(Limits),
+    /// `timeouts`.
+    Timeouts(timeouts::config::Config),
     /// `multisocket`.
     Multisocket(multisocket::config::Config),
     /// `reload`.
@@ -47,6 +63,8 @@ pub enum PluginConfig {
     Loadbalance(loadbalance::config::Config),
     /// `cache`.
     Cache(Box<cache::config::Config>),
+    /// `tls`.
+    Tls(Box<tls::config::Config>),
     /// `hosts`.
     Hosts(Box<hosts::config::Config>),
     /// `kubernetes`.
@@ -64,6 +82,10 @@ impl PluginConfig {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
+            Self::Quic(_) => "quic",
+            Self::Https(_) => "https",
+            Self::Https3(_) => "https3",
+            Self::Timeouts(_) => "timeouts",
             Self::Multisocket(_) => "multisocket",
             Self::Reload(_) => "reload",
             Self::Bind(_) => "bind",
@@ -74,6 +96,7 @@ impl PluginConfig {
             Self::Log(_) => "log",
             Self::Loadbalance(_) => "loadbalance",
             Self::Cache(_) => "cache",
+            Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::Loop(_) => "loop",
@@ -86,7 +109,12 @@ impl PluginConfig {
     pub const fn handles_queries(&self) -> bool {
         !matches!(
             self,
-            Self::Multisocket(_)
+            Self::Quic(_)
+                | Self::Https(_)
+                | Self::Https3(_)
+                | Self::Timeouts(_)
+                | Self::Tls(_)
+                | Self::Multisocket(_)
                 | Self::Reload(_)
                 | Self::Bind(_)
                 | Self::Ready(_)
@@ -135,11 +163,11 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("geoip"),
     not_yet("cancel"),
     not_yet("proxyproto"),
-    not_yet("quic"),
+    once("quic", |line, cx| quic::config::parse(line, cx).map(PluginConfig::Quic)),
     not_yet("grpc_server"),
-    not_yet("https"),
-    not_yet("https3"),
-    not_yet("timeouts"),
+    once("https", |line, cx| https::config::parse(line, cx).map(PluginConfig::Https)),
+    once("https3", |line, cx| https3::config::parse(line, cx).map(PluginConfig::Https3)),
+    once("timeouts", |line, cx| timeouts::config::parse(line, cx).map(PluginConfig::Timeouts)),
     once("multisocket", |line, cx| {
         multisocket::config::parse(line, cx).map(PluginConfig::Multisocket)
     }),
@@ -174,7 +202,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
     not_yet("header"),
     not_yet("dnssec"),
-    not_yet("tls"),
+    once("tls", |line, cx| tls::config::parse(line, cx).map(Box::new).map(PluginConfig::Tls)),
     not_yet("minimal"),
     not_yet("template"),
     not_yet("transfer"),

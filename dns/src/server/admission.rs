@@ -76,6 +76,11 @@ impl Admission {
         }
     }
 
+    /// Whether half of the room is taken.
+    pub fn is_busy(&self) -> bool {
+        self.taken() >= self.room / 2
+    }
+
     /// How many places are taken.
     pub fn taken(&self) -> usize {
         self.taken.load(Relaxed)

@@ -14,16 +14,23 @@ use std::{
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Admission,
+    answering::Answering,
     batch::want_packet_info,
+    doh::Counted,
+    endpoint::Endpoint,
+    https::Https,
+    https3::Https3,
+    quic::{self, QuicListener},
     routes::Routes,
-    tcp::Listener,
+    tcp::{Encrypted, Listener},
     udp::{LongWay, Worker},
 };
-use crate::metrics::Metrics;
+use crate::{corefile::address::Scheme, metrics::Metrics};
 
 /// Octets that a UDP socket may queue each way, if the machine allows them.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -59,12 +66,16 @@ fn remedy(transport: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// What one address shall serve.
+/// What one endpoint shall serve.
 pub struct Wanted {
     /// Served there.
     pub routes: Arc<Routes>,
-    /// UDP sockets, each with a thread of its own; at least one.
+    /// UDP sockets of `dns`, each with a thread of its own; at least one.
     pub sockets: usize,
+    /// How connections are served.
+    pub encrypted: Arc<Encrypted>,
+    /// The same for QUIC, exactly for the schemes that are on it.
+    pub quic: Option<quinn::ServerConfig>,
 }
 
 /// What workers share.
@@ -73,27 +84,36 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Everything that does not go the short way.
     pub long: LongWay,
-    /// TCP connections of all listeners.
+    /// Connections of all listeners.
     pub connections: Arc<Admission>,
 }
 
-/// All addresses that are listened on.
+/// All endpoints that are listened on.
 #[derive(Default)]
 pub struct Listening {
-    addresses: HashMap<SocketAddr, Address>,
+    endpoints: HashMap<Endpoint, Held>,
 }
 
-struct Address {
+struct Held {
     routes: Arc<ArcSwap<Routes>>,
+    encrypted: Arc<ArcSwap<Encrypted>>,
     udp: Vec<Arc<Socket>>,
     workers: Vec<JoinHandle<()>>,
+    quic: Option<quinn::Endpoint>,
     stop_udp: Arc<AtomicBool>,
-    stop_tcp: CancellationToken,
+    stop: CancellationToken,
 }
 
 /// Sockets opened but not served yet.
 pub struct Opened {
-    new: Vec<(SocketAddr, Vec<Socket>, Option<std::net::TcpListener>)>,
+    new: Vec<(Endpoint, Sockets)>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    udp: Vec<Socket>,
+    tcp: Option<std::net::TcpListener>,
+    quic: Option<std::net::UdpSocket>,
 }
 
 impl Listening {
@@ -101,87 +121,97 @@ impl Listening {
     ///
     /// # Errors
     /// The first address that can't be listened on; whatever was opened before it is closed again.
-    pub fn open(&self, wanted: &HashMap<SocketAddr, Wanted>) -> Result<Opened, ListenError> {
+    pub fn open(&self, wanted: &HashMap<Endpoint, Wanted>) -> Result<Opened, ListenError> {
         let mut new = Vec::new();
-        for (address, want) in wanted {
-            let held = self.addresses.get(address);
-            // Never fewer than before: closing one of several sockets loses what is queued on it.
-            let missing = want.sockets.saturating_sub(held.map_or(0, |held| held.udp.len()));
-            let tcp = match held {
-                None => Some(open_tcp(*address).map_err(|error| ListenError {
-                    address: *address,
-                    transport: "tcp",
-                    error,
-                })?),
-                Some(_) => None,
-            };
-            let open = |_| {
-                open_udp(*address).map_err(|error| ListenError {
-                    address: *address,
-                    transport: "udp",
-                    error,
-                })
-            };
-            let udp = (0..missing).map(open).collect::<Result<Vec<_>, _>>()?;
-            new.push((*address, udp, tcp));
+        for (endpoint, want) in wanted {
+            let held = self.endpoints.get(endpoint);
+            let address = endpoint.address;
+            let failed = |transport| move |error| ListenError { address, transport, error };
+            let mut sockets = Sockets::default();
+            if endpoint.scheme == Scheme::Dns {
+                // Never fewer than before: closing one of several sockets loses what is queued on it.
+                let missing = want.sockets.saturating_sub(held.map_or(0, |held| held.udp.len()));
+                let udp = (0..missing).map(|_| open_udp(address));
+                sockets.udp = udp.collect::<Result<_, _>>().map_err(failed("udp"))?;
+            }
+            if held.is_none() && want.quic.is_some() {
+                sockets.quic = Some(open_quic(address).map_err(failed("quic"))?);
+            } else if held.is_none() {
+                sockets.tcp = Some(open_tcp(address).map_err(failed("tcp"))?);
+            }
+            new.push((*endpoint, sockets));
         }
         Ok(Opened { new })
     }
 
-    /// Serves `wanted`: swaps what known addresses answer from, starts the new ones, and closes those
+    /// Serves `wanted`: swaps what known endpoints answer from, starts the new ones, and closes those
     /// that nobody wants any more.
     pub fn serve(
         &mut self,
-        wanted: HashMap<SocketAddr, Wanted>,
+        wanted: HashMap<Endpoint, Wanted>,
         opened: Opened,
         shared: &Arc<Shared>,
     ) {
-        let mut gone: Vec<SocketAddr> = self.addresses.keys().copied().collect();
-        gone.retain(|address| !wanted.contains_key(address));
-        for (address, want) in wanted {
-            match self.addresses.get(&address) {
-                Some(held) => held.routes.store(want.routes),
+        let mut gone: Vec<Endpoint> = self.endpoints.keys().copied().collect();
+        gone.retain(|endpoint| !wanted.contains_key(endpoint));
+        let mut quic = HashMap::new();
+        for (endpoint, want) in wanted {
+            quic.extend(want.quic.map(|config| (endpoint, config)));
+            match self.endpoints.get(&endpoint) {
+                Some(held) => {
+                    held.routes.store(want.routes);
+                    held.encrypted.store(want.encrypted);
+                    if let (Some(open), Some(config)) = (&held.quic, quic.remove(&endpoint)) {
+                        open.set_server_config(Some(config));
+                    }
+                }
                 None => {
-                    self.addresses.insert(address, Address::new(want.routes));
+                    self.endpoints.insert(endpoint, Held::new(want.routes, want.encrypted));
                 }
             }
         }
-        for (address, udp, tcp) in opened.new {
-            if let Some(held) = self.addresses.get_mut(&address) {
-                udp.into_iter().for_each(|socket| held.start_worker(address, socket, shared));
-                if let Some(listener) = tcp {
-                    held.start_tcp(listener, shared);
-                }
+        for (endpoint, sockets) in opened.new {
+            let Some(held) = self.endpoints.get_mut(&endpoint) else { continue };
+            for socket in sockets.udp {
+                held.start_worker(endpoint.address, socket, shared);
+            }
+            if let Some(listener) = sockets.tcp {
+                held.start_tcp(endpoint, listener, shared);
+            }
+            if let (Some(socket), Some(config)) = (sockets.quic, quic.remove(&endpoint)) {
+                held.start_quic(endpoint, socket, config, shared);
             }
         }
-        for address in gone {
-            if let Some(held) = self.addresses.remove(&address) {
+        for endpoint in gone {
+            if let Some(held) = self.endpoints.remove(&endpoint) {
                 held.stop();
             }
         }
     }
 
-    /// Addresses that are listened on, in order.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self.addresses.keys().copied().collect();
-        addresses.sort_unstable();
-        addresses
+    /// Endpoints that are listened on, in order.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let mut endpoints: Vec<_> = self.endpoints.keys().copied().collect();
+        endpoints.sort_unstable();
+        endpoints
     }
 
     /// Stops serving and closes everything.
     pub fn stop(&mut self) {
-        self.addresses.drain().for_each(|(_, address)| address.stop());
+        self.endpoints.drain().for_each(|(_, held)| held.stop());
     }
 }
 
-impl Address {
-    fn new(routes: Arc<Routes>) -> Self {
-        Address {
+impl Held {
+    fn new(routes: Arc<Routes>, encrypted: Arc<Encrypted>) -> Self {
+        Held {
             routes: Arc::new(ArcSwap::new(routes)),
+            encrypted: Arc::new(ArcSwap::new(encrypted)),
             udp: Vec::new(),
             workers: Vec::new(),
+            quic: None,
             stop_udp: Arc::new(AtomicBool::new(false)),
-            stop_tcp: CancellationToken::new(),
+            stop: CancellationToken::new(),
         }
     }
 
@@ -205,23 +235,69 @@ impl Address {
         }
     }
 
-    fn start_tcp(&self, listener: std::net::TcpListener, shared: &Arc<Shared>) {
+    fn answering(&self, shared: &Shared) -> Answering {
+        Answering { routes: Arc::clone(&self.routes), long: shared.long.clone() }
+    }
+
+    fn start_tcp(&self, endpoint: Endpoint, listener: std::net::TcpListener, shared: &Arc<Shared>) {
+        let https = || Https {
+            counted: Counted {
+                responses: shared.metrics.https_responses.clone(),
+                server: endpoint.to_string(),
+            },
+            streams: self.encrypted.load().manners.streams,
+        };
         let serving = Listener {
-            routes: Arc::clone(&self.routes),
-            long: shared.long.clone(),
+            scheme: endpoint.scheme,
+            answering: self.answering(shared),
+            manners: Arc::clone(&self.encrypted),
             connections: Arc::clone(&shared.connections),
-            stop: self.stop_tcp.clone(),
+            https: (endpoint.scheme == Scheme::Https).then(https),
+            stop: self.stop.clone(),
         };
         let _runtime = shared.long.runtime.enter();
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(shared.long.runtime.spawn(serving.run(listener))),
-            Err(error) => tracing::error!(%error, "registering a TCP listener"),
+            Err(error) => tracing::error!(%error, %endpoint, "registering a TCP listener"),
+        }
+    }
+
+    fn start_quic(
+        &mut self,
+        endpoint: Endpoint,
+        socket: std::net::UdpSocket,
+        config: quinn::ServerConfig,
+        shared: &Arc<Shared>,
+    ) {
+        let https3 = || Https3 {
+            counted: Counted {
+                responses: shared.metrics.https3_responses.clone(),
+                server: endpoint.to_string(),
+            },
+        };
+        let serving = QuicListener {
+            answering: self.answering(shared),
+            manners: Arc::clone(&self.encrypted),
+            connections: Arc::clone(&shared.connections),
+            https3: (endpoint.scheme == Scheme::Https3).then(https3),
+            outcomes: shared.metrics.quic_responses.clone(),
+            server: endpoint.to_string(),
+            workers: Arc::new(Semaphore::new(self.encrypted.load().manners.workers)),
+            stop: self.stop.clone(),
+        };
+        let _runtime = shared.long.runtime.enter();
+        match quic::open(socket, config) {
+            Ok(open) => {
+                self.quic = Some(open.clone());
+                drop(shared.long.runtime.spawn(serving.run(open)));
+            }
+            Err(error) => tracing::error!(%error, %endpoint, "registering a QUIC socket"),
         }
     }
 
     fn stop(self) {
         self.stop_udp.store(true, Ordering::Release);
-        self.stop_tcp.cancel();
+        self.stop.cancel();
         for socket in &self.udp {
             // Wakes the thread that waits in it; an unconnected socket says ENOTCONN and wakes anyway.
             drop(socket.shutdown(Shutdown::Both));
@@ -232,6 +308,18 @@ impl Address {
             }
         }
     }
+}
+
+fn open_quic(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn open_udp(address: SocketAddr) -> io::Result<Socket> {

@@ -4,23 +4,29 @@
 //! query is read by [`udp`] or [`tcp`], answered by [`short`] or [`long`]. [`Server`] is the front.
 
 pub mod admission;
+pub mod answering;
 pub mod batch;
 pub mod cluster_source;
+pub mod doh;
+pub mod endpoint;
 pub mod http;
+pub mod https;
+pub mod https3;
 pub mod interfaces;
 pub mod listening;
 pub mod long;
 mod pace;
 mod places;
+pub mod quic;
 pub mod routes;
 pub mod setup;
 pub mod short;
+pub mod stream;
 pub mod tcp;
 pub mod udp;
 
 use std::{
     any::Any,
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -37,6 +43,7 @@ use tokio::{
 use self::{
     admission::Admission,
     cluster_source::ClusterSource,
+    endpoint::Endpoint,
     http::HttpServers,
     listening::{ListenError, Listening, Shared},
     setup::{Plan, SetupError, Workshop},
@@ -55,7 +62,7 @@ use crate::{
 
 /// Queries on the long way at once; each may hold a socket to an upstream.
 const LONG_ROOM: usize = 8192;
-/// TCP connections at once.
+/// Connections at once, whatever they speak.
 const CONNECTIONS: usize = 4096;
 /// File descriptors that let both bounds be reached, with some for everything else.
 pub const DESCRIPTORS: usize = 2 * LONG_ROOM;
@@ -193,9 +200,9 @@ impl Server {
         Ok(true)
     }
 
-    /// Addresses that are listened on for DNS.
-    pub async fn addresses(&self) -> Vec<SocketAddr> {
-        self.serving.lock().await.listening.addresses()
+    /// What is listened on for DNS.
+    pub async fn endpoints(&self) -> Vec<Endpoint> {
+        self.serving.lock().await.listening.endpoints()
     }
 
     /// The `reload` plugin's settings, if the configuration has it.

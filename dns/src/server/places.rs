@@ -73,14 +73,6 @@ pub(super) async fn resolve(place: &HostPort) -> Result<Vec<SocketAddr>, SetupEr
     }
 }
 
-/// CoreDNS's label of a server: `dns://:53` on all addresses, `dns://10.0.0.1:53` on one.
-pub(super) fn server_label(host: IpAddr, port: u16) -> String {
-    match host.is_unspecified() {
-        true => format!("dns://:{port}"),
-        false => format!("dns://{}", SocketAddr::new(host, port)),
-    }
-}
-
 /// Processors that the process may use.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

@@ -11,15 +11,20 @@ use tokio::runtime::Handle;
 
 use self::block::Parts;
 use super::{
+    admission::Admission,
     cluster_source::{ClusterError, ClusterSource, OpenCluster},
+    endpoint::{Endpoint, Manners},
     http::Pages,
     listening::Wanted,
-    places::{cores, listen_hosts, resolve, server_label},
+    places::{cores, listen_hosts, resolve},
+    quic,
     routes::{Block, Routes},
     short::ShortPlan,
+    tcp::Encrypted,
 };
 use crate::{
     corefile::{
+        address::Scheme,
         check::{Checked, ServerConfig},
         domain::Domain,
         values::HostPort,
@@ -33,6 +38,7 @@ use crate::{
         r#loop::Fatal,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
+        tls::{self, identity::Identity},
     },
 };
 
@@ -83,8 +89,8 @@ pub struct Workshop {
 
 /// A configuration ready to be served.
 pub struct Plan {
-    /// What to serve, by address.
-    pub wanted: HashMap<SocketAddr, Wanted>,
+    /// What to serve and where.
+    pub wanted: HashMap<Endpoint, Wanted>,
     /// HTTP pages, by address.
     pub pages: HashMap<SocketAddr, Pages>,
     /// How long to go on answering once asked to stop.
@@ -116,8 +122,10 @@ pub async fn build(checked: &Checked, workshop: &Workshop) -> Result<Plan, Setup
 struct Builder<'a> {
     workshop: &'a Workshop,
     clusters: Vec<(Api, Arc<dyn OpenCluster>)>,
-    blocks: HashMap<SocketAddr, Vec<Block>>,
-    sockets: HashMap<SocketAddr, usize>,
+    blocks: HashMap<Endpoint, Vec<Block>>,
+    sockets: HashMap<Endpoint, usize>,
+    manners: HashMap<Endpoint, Manners>,
+    identities: Vec<(tls::config::Config, Arc<Identity>)>,
     pages: Vec<(HostPort, Page)>,
     ready: Vec<Arc<dyn Ready>>,
     monitor: Monitor,
@@ -150,6 +158,8 @@ impl<'a> Builder<'a> {
             clusters,
             blocks: HashMap::new(),
             sockets: HashMap::new(),
+            manners: HashMap::new(),
+            identities: Vec::new(),
             pages: Vec::new(),
             ready: Vec::new(),
             monitor: Monitor::UntilReady,
@@ -185,15 +195,18 @@ impl<'a> Builder<'a> {
         let chain: Chain = parts.chain.into();
         let sockets = parts.sockets.map_or_else(cores, usize::from);
         let mut short = parts.short;
-        let served: Vec<(Domain, u16)> = server
+        let served: Vec<(Scheme, Domain, u16)> = server
             .served(self.workshop.default_port)
-            .map(|(_, zone, port)| (zone.clone(), port))
+            .map(|(scheme, zone, port)| (scheme, zone.clone(), port))
             .collect();
-        for (zone, port) in served {
+        for (scheme, zone, port) in served {
             for host in &hosts {
-                let address = SocketAddr::new(*host, port);
+                let endpoint = Endpoint { scheme, address: SocketAddr::new(*host, port) };
+                let manners = self.manners.entry(endpoint).or_default();
+                manners.take(server, scheme);
+                manners.identity = manners.identity.take().or_else(|| parts.identity.clone());
                 let series = parts.prometheus.then(|| {
-                    let label = server_label(*host, port);
+                    let label = endpoint.to_string();
                     self.enabled(&label, &zone, server);
                     let plugin = parts.first_handler.to_owned();
                     self.workshop.metrics.queries().series(&Series {
@@ -203,9 +216,9 @@ impl<'a> Builder<'a> {
                         plugin,
                     })
                 });
-                let most = self.sockets.entry(address).or_insert(sockets);
+                let most = self.sockets.entry(endpoint).or_insert(sockets);
                 *most = sockets.max(*most);
-                self.blocks.entry(address).or_default().push(Block {
+                self.blocks.entry(endpoint).or_default().push(Block {
                     zone: zone.to_wire(),
                     chain: Arc::clone(&chain),
                     short: short.clone(),
@@ -228,16 +241,19 @@ impl<'a> Builder<'a> {
     }
 
     async fn finish(mut self) -> Result<Plan, SetupError> {
-        for (address, blocks) in self.blocks {
+        for (endpoint, blocks) in self.blocks {
             let dropped = self.workshop.metrics.queries().series(&Series {
-                server: server_label(address.ip(), address.port()),
+                server: endpoint.to_string(),
                 zone: "dropped".to_owned(),
                 view: String::new(),
                 plugin: String::new(),
             });
-            let sockets = self.sockets.get(&address).copied().unwrap_or(1);
+            let sockets = self.sockets.get(&endpoint).copied().unwrap_or(1);
             let routes = Arc::new(Routes::new(blocks, dropped));
-            self.plan.wanted.insert(address, Wanted { routes, sockets });
+            let manners = self.manners.remove(&endpoint).unwrap_or_default();
+            let (encrypted, quic) = encrypted(endpoint.scheme, manners)?;
+            let wanted = Wanted { routes, sockets, encrypted: Arc::new(encrypted), quic };
+            self.plan.wanted.insert(endpoint, wanted);
         }
         let state = Arc::clone(&self.workshop.state);
         let readiness = Arc::new(Readiness::new(self.monitor, self.ready, state));
@@ -260,6 +276,29 @@ impl<'a> Builder<'a> {
         }
         Ok(self.plan)
     }
+}
+
+/// What handshakes at an endpoint need.
+fn encrypted(
+    scheme: Scheme,
+    manners: Manners,
+) -> Result<(Encrypted, Option<quinn::ServerConfig>), SetupError> {
+    let failed = |what: String| SetupError::Plugin { plugin: "tls", what };
+    let quic = match scheme {
+        Scheme::Quic => Some(quic::server_config(&manners, b"doq").map_err(failed)?),
+        Scheme::Https3 => Some(quic::server_config(&manners, b"h3").map_err(failed)?),
+        _ => None,
+    };
+    let protocols: &[&[u8]] = if scheme == Scheme::Https { &[b"h2", b"http/1.1"] } else { &[] };
+    let acceptor = match (&manners.identity, scheme) {
+        (Some(identity), Scheme::Tls | Scheme::Https) => {
+            let config = identity.server_config(protocols);
+            Some(Arc::new(config.map_err(|error| failed(error.to_string()))?).into())
+        }
+        _ => None,
+    };
+    let connections = manners.connections.map(Admission::open);
+    Ok((Encrypted { manners, acceptor, connections }, quic))
 }
 
 fn kubernetes_of(server: &ServerConfig) -> impl Iterator<Item = &kubernetes::config::Config> {

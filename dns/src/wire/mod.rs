@@ -6,6 +6,7 @@
 pub mod name;
 pub mod query;
 pub mod reply;
+pub mod ttl;
 
 /// Record types that the server itself gives meaning to (IANA DNS parameters).
 pub mod rtype {

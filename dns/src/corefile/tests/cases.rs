@@ -9,6 +9,8 @@
 //! In `grammar.txt` a case is a whole Corefile below `=== + NAME` or `=== - NAME -> TEXT`, perhaps with
 //! `--- file PATH` and `--- env NAME=VALUE` parts.
 
+use std::sync::LazyLock;
+
 use crate::corefile::check::{Checked, Environment};
 use crate::corefile::load_text;
 use crate::corefile::mistake::Mistakes;
@@ -28,7 +30,26 @@ pub(crate) fn load(text: &str, machine: Memory) -> Result<Checked, Mistakes> {
             "search example.org\nnameserver 10.0.0.10\nnameserver 2001:db8::53\n",
         )
         .file("/etc/none.conf", "# nameserver 10.0.0.10\n");
+    let machine = with_certificates(machine);
     load_text("Corefile", text.to_owned(), &Environment { reader: &machine, default_port: 53 })
+}
+
+/// A certificate with its key in `/tls/good.*`, and another key.
+fn with_certificates(machine: Memory) -> Memory {
+    static FILES: LazyLock<[String; 3]> = LazyLock::new(|| {
+        let certified = rcgen::generate_simple_self_signed(["dns.example.org".to_owned()]);
+        let certified = certified.expect("a certificate for a name can be made");
+        let other = rcgen::KeyPair::generate().expect("a key can be made");
+        [certified.cert.pem(), certified.signing_key.serialize_pem(), other.serialize_pem()]
+    });
+    let [certificate, key, other] = &*FILES;
+    let places =
+        |end: &str| ["/tls/good.", "/etc/tls/tls.", "tls."].map(|path| path.to_owned() + end);
+    let both = places("crt").into_iter().zip(std::iter::repeat(certificate));
+    let both = both.chain(places("key").into_iter().zip(std::iter::repeat(key)));
+    both.fold(machine.file("/tls/other.key", other.as_str()), |machine, (path, text)| {
+        machine.file(path, text.as_str())
+    })
 }
 
 /// Reads `text`, which must have no mistakes.

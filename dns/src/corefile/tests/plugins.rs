@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 21] = [
     (
         "bind",
         include_str!("../../plugins/bind/cases.txt"),
@@ -34,6 +34,16 @@ pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
         "hosts",
         include_str!("../../plugins/hosts/cases.txt"),
         include_str!("../../plugins/hosts/README.md"),
+    ),
+    (
+        "https",
+        include_str!("../../plugins/https/cases.txt"),
+        include_str!("../../plugins/https/README.md"),
+    ),
+    (
+        "https3",
+        include_str!("../../plugins/https3/cases.txt"),
+        include_str!("../../plugins/https3/README.md"),
     ),
     (
         "kubernetes",
@@ -71,6 +81,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
         include_str!("../../plugins/prometheus/README.md"),
     ),
     (
+        "quic",
+        include_str!("../../plugins/quic/cases.txt"),
+        include_str!("../../plugins/quic/README.md"),
+    ),
+    (
         "ready",
         include_str!("../../plugins/ready/cases.txt"),
         include_str!("../../plugins/ready/README.md"),
@@ -79,6 +94,16 @@ pub(super) const PLUGINS: [(&str, &str, &str); 16] = [
         "reload",
         include_str!("../../plugins/reload/cases.txt"),
         include_str!("../../plugins/reload/README.md"),
+    ),
+    (
+        "timeouts",
+        include_str!("../../plugins/timeouts/cases.txt"),
+        include_str!("../../plugins/timeouts/README.md"),
+    ),
+    (
+        "tls",
+        include_str!("../../plugins/tls/cases.txt"),
+        include_str!("../../plugins/tls/README.md"),
     ),
     (
         "whoami",

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     metrics::ForwardMetrics,
-    plugin::{Answer, Failure, FailureReason, Next, Outcome, Plugin, Query, Transport},
+    plugin::{Answer, Carrier, Failure, FailureReason, Next, Outcome, Plugin, Query},
     server::admission::Admission,
 };
 
@@ -128,10 +128,10 @@ impl Forward {
     }
 
     /// How upstreams are asked for a client that came over `client`.
-    pub fn way(&self, client: Transport) -> Way {
+    pub fn way(&self, client: Carrier) -> Way {
         match self.protocol {
             Protocol::Client => Way::Over(client),
-            Protocol::Tcp => Way::Over(Transport::Tcp),
+            Protocol::Tcp => Way::Over(Carrier::Tcp),
             Protocol::Udp => Way::UdpThenTcp,
         }
     }
@@ -147,7 +147,7 @@ impl Forward {
             let reason = FailureReason::Upstream { to: self.names(), what, ede: 0 };
             return Err(Failure::with_code("forward", ResponseCode::FormErr, reason));
         };
-        let reply = self.ask(Arc::new(outgoing), query.origin.transport).await?;
+        let reply = self.ask(Arc::new(outgoing), query.origin.transport.carrier()).await?;
         let no_data =
             reply.metadata.response_code == ResponseCode::NoError && reply.answers.is_empty();
         if self.next.contains(&reply.metadata.response_code.into())
@@ -158,7 +158,7 @@ impl Forward {
         Ok(Answer::relayed(reply))
     }
 
-    async fn ask(&self, query: Arc<Outgoing>, client: Transport) -> Result<Message, Failure> {
+    async fn ask(&self, query: Arc<Outgoing>, client: Carrier) -> Result<Message, Failure> {
         let way = self.way(client);
         let states: Vec<_> = self.remotes.iter().map(|remote| remote.health.state()).collect();
         let (order, bounds) = match self.turns.order(&states) {
@@ -239,8 +239,8 @@ async fn remotes(
         connections: config.connections,
         health: config.health.clone(),
         check_over: match config.protocol {
-            Protocol::Tcp => Transport::Tcp,
-            Protocol::Client | Protocol::Udp => Transport::Udp,
+            Protocol::Tcp => Carrier::Tcp,
+            Protocol::Client | Protocol::Udp => Carrier::Udp,
         },
         check_name: message_name(&config.health.domain),
         metrics: Arc::clone(metrics),

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     metrics::{ForwardMetrics, rcode_label},
-    plugin::Transport,
+    plugin::Carrier,
 };
 
 /// `proxy_name` in the metrics.
@@ -36,7 +36,7 @@ const CHECK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Over this.
-    Over(Transport),
+    Over(Carrier),
     /// Over UDP, and over TCP if the reply is cut.
     UdpThenTcp,
 }
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Checks.
     pub health: config::Health,
     /// Checks go over this, unless the upstream speaks TLS.
-    pub check_over: Transport,
+    pub check_over: Carrier,
     /// The name that checks ask for.
     pub check_name: Name,
     /// Counters.
@@ -117,8 +117,8 @@ impl Remote {
         let start = Instant::now();
         let reply = match way {
             _ if self.tls => self.over_stream(query).await,
-            Way::Over(Transport::Tcp) => self.over_stream(query).await,
-            Way::Over(Transport::Udp) => self.over_udp(query).await,
+            Way::Over(Carrier::Tcp) => self.over_stream(query).await,
+            Way::Over(Carrier::Udp) => self.over_udp(query).await,
             Way::UdpThenTcp => match self.over_udp(query).await {
                 Ok(reply) if reply.metadata.truncation => self.over_stream(query).await,
                 reply => reply,
@@ -144,13 +144,13 @@ impl Remote {
 
     async fn over_udp(&self, query: &Outgoing) -> Result<Message, AskError> {
         let asked = self.udp.ask(query, self.settings.connections.read_timeout, false).await;
-        self.counts[Transport::Udp as usize].note(asked.reused);
+        self.counts[Carrier::Udp as usize].note(asked.reused);
         asked.reply
     }
 
     async fn over_stream(&self, query: &Arc<Outgoing>) -> Result<Message, AskError> {
         let asked = self.streams.ask(query, self.settings.connections.read_timeout, false).await;
-        self.counts[Transport::Tcp as usize].note(asked.reused);
+        self.counts[Carrier::Tcp as usize].note(asked.reused);
         asked.reply
     }
 
@@ -168,7 +168,7 @@ impl Remote {
         message.add_query(hickory_proto::op::Query::query(name, RecordType::NS));
         let Ok(query) = Outgoing::new(&message).map(Arc::new) else { return false };
         let reply = match self.settings.check_over {
-            Transport::Udp if !self.tls => self.udp.ask(&query, CHECK, true).await.reply,
+            Carrier::Udp if !self.tls => self.udp.ask(&query, CHECK, true).await.reply,
             _ => self.streams.ask(&query, CHECK, true).await.reply,
         };
         // Without a socket nothing is known; the upstream gets the benefit of the doubt.

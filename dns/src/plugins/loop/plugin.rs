@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::config::Config;
 use crate::{
-    plugin::{Failure, FailureReason, Next, Outcome, Plugin, Query, Transport},
+    plugin::{Carrier, Failure, FailureReason, Next, Outcome, Plugin, Query},
     plugins::forward::{
         Forward,
         failure::{LEADS_BACK, NO_REACHABLE_AUTHORITY},
@@ -103,7 +103,7 @@ impl Loop {
             Some(Probe {
                 name,
                 remote: Arc::clone(remote),
-                way: forward.way(Transport::Udp),
+                way: forward.way(Carrier::Udp),
                 returned: AtomicBool::new(false),
             })
         };

@@ -1,6 +1,9 @@
 //! The plugins of one server block: from their settings to what runs.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{Builder, Page, SetupError};
 use crate::{
@@ -17,11 +20,12 @@ use crate::{
         loadbalance::Loadbalance,
         log::QueryLog,
         r#loop::Loop,
+        tls::{self, identity::Identity},
         whoami::Whoami,
     },
     server::{
         cluster_source::ClusterReady,
-        places::server_label,
+        endpoint::Endpoint,
         routes::own_addresses,
         short::{ClaimNames, ShortPlan},
     },
@@ -44,6 +48,7 @@ pub(super) struct Parts {
     pub(super) sockets: Option<u16>,
     pub(super) looping: Option<Arc<Loop>>,
     pub(super) forwards: Vec<Arc<Forward>>,
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 impl Parts {
@@ -68,6 +73,12 @@ impl Builder<'_> {
         match plugin {
             // Values are collected when a plugin asks for one; none of the plugins here does.
             PluginConfig::Metadata(_) | PluginConfig::Bind(_) => {}
+            // The endpoints take these in by themselves.
+            PluginConfig::Timeouts(_)
+            | PluginConfig::Https(_)
+            | PluginConfig::Https3(_)
+            | PluginConfig::Quic(_) => {}
+            PluginConfig::Tls(config) => parts.identity = Some(self.identity(config)?),
             PluginConfig::Multisocket(config) => parts.sockets = config.sockets,
             PluginConfig::Reload(config) => self.plan.reload = Some(*config),
             PluginConfig::Ready(config) => {
@@ -119,6 +130,17 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The certificate of these settings, one for all blocks that have them.
+    fn identity(&mut self, config: &tls::config::Config) -> Result<Arc<Identity>, SetupError> {
+        if let Some((_, held)) = self.identities.iter().find(|(held, _)| held == config) {
+            return Ok(Arc::clone(held));
+        }
+        let identity = Identity::start(config, &self.workshop.metrics)
+            .map_err(|what| SetupError::Plugin { plugin: "tls", what })?;
+        self.identities.push((config.clone(), Arc::clone(&identity)));
+        Ok(identity)
+    }
+
     async fn forward(
         &self,
         config: &forward::config::Config,
@@ -135,10 +157,14 @@ impl Builder<'_> {
         hosts: &[IpAddr],
         parts: &mut Parts,
     ) {
-        let port = server.served(self.workshop.default_port).next().map(|(_, _, port)| port);
+        let first = server.served(self.workshop.default_port).next().zip(hosts.first());
+        let endpoint = first.map(|((scheme, _, port), host)| Endpoint {
+            scheme,
+            address: SocketAddr::new(*host, port),
+        });
         let labels = cache::counts::Labels {
             // CoreDNS has the server of each query; the cache is one for all of the block's.
-            server: hosts.first().zip(port).map_or_else(String::new, |(h, p)| server_label(*h, p)),
+            server: endpoint.map_or_else(String::new, |endpoint| endpoint.to_string()),
             zones: config.zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(","),
         };
         let cache = Cache::new(config, &labels, &self.workshop.metrics);

@@ -1,0 +1,3 @@
+//! `https`: bounds of https:// listeners.
+
+pub mod config;

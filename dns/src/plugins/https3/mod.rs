@@ -1,0 +1,3 @@
+//! `https3`: bounds of https3:// listeners.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! `quic`: bounds of quic:// listeners.
+
+pub mod config;

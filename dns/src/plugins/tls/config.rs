@@ -1,0 +1,93 @@
+//! `tls CERT KEY [CA]`.
+
+use std::path::PathBuf;
+
+use super::material::{self, Part};
+use crate::corefile::{
+    cause::Cause,
+    checker::Checker,
+    tree::{Line, Token},
+};
+
+const PROPERTIES: &[&str] = &["client_auth", "keylog"];
+
+/// The settings of `tls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The certificate, with what leads to an authority behind it; PEM.
+    pub certificate: PathBuf,
+    /// Its key; PEM.
+    pub key: PathBuf,
+    /// Authorities of clients; the machine's if `None`.
+    pub ca: Option<PathBuf>,
+    /// Which certificate clients have to show.
+    pub client_auth: ClientAuth,
+    /// Where the secrets of sessions are written, for debugging.
+    pub keylog: Option<PathBuf>,
+}
+
+/// Which certificate clients have to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientAuth {
+    /// None is asked for.
+    #[default]
+    NoCert,
+    /// Asked for; none, or any, is fine.
+    Request,
+    /// Any, whoever issued it.
+    Require,
+    /// None, or one that an authority issued.
+    VerifyIfGiven,
+    /// One that an authority issued.
+    RequireAndVerify,
+}
+
+const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
+    ("nocert", ClientAuth::NoCert),
+    ("request", ClientAuth::Request),
+    ("require", ClientAuth::Require),
+    ("verify_if_given", ClientAuth::VerifyIfGiven),
+    ("require_and_verify", ClientAuth::RequireAndVerify),
+];
+
+/// Reads the directive, and the files that it names.
+pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
+    let acme = line.lines().iter().find(|line| &*line.name().text == "acme");
+    if let Some(acme) = acme.filter(|_| line.args().is_empty()) {
+        cx.not_yet(acme.span(), "getting certificates by ACME");
+        return None;
+    }
+    let args = cx.args(line, 2..=3, "a certificate, its key and perhaps authorities")?;
+    let path = |token: &Token| PathBuf::from(&*token.text);
+    let mut config = Config {
+        certificate: path(&args[0]),
+        key: path(&args[1]),
+        ca: args.get(2).map(path),
+        client_auth: ClientAuth::NoCert,
+        keylog: None,
+    };
+    for property in cx.properties(line) {
+        match &*property.name().text {
+            "client_auth" => {
+                let Some(kind) = cx.one(property, "one kind of authentication") else { continue };
+                config.client_auth = cx
+                    .choice(kind, "one of the kinds of authentication", CLIENT_AUTH)
+                    .unwrap_or_default();
+            }
+            "keylog" => config.keylog = cx.one(property, "one file").map(path),
+            _ => cx.unknown(property, PROPERTIES),
+        }
+    }
+    if let Err(error) = material::load(&config, |path| cx.file(path)) {
+        let token = match error.part {
+            Part::Certificate => &args[0],
+            Part::Key => &args[1],
+            Part::Authorities => args.get(2).unwrap_or(&args[0]),
+        };
+        let cause =
+            Cause::Value { found: token.text.to_string(), want: error.part.wanted().to_owned() };
+        cx.mistake_with(token.span, cause, error.to_string());
+        return None;
+    }
+    Some(config)
+}

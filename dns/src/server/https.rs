@@ -1,0 +1,149 @@
+//! DNS over HTTPS (RFC 8484) on HTTP/1.1 and HTTP/2.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    doh::{self, Counted},
+    stream::Connection,
+};
+use crate::{plugin::Origin, wire::MAX_MESSAGE};
+
+/// Octets of the longest list of header fields.
+const MAX_HEAD: u32 = 16 << 10;
+
+/// Serves HTTP on connections that were accepted.
+#[derive(Clone)]
+pub struct Https {
+    /// Counts responses by status.
+    pub counted: Counted,
+    /// Requests at once on one connection.
+    pub streams: u32,
+}
+
+/// What a connection is doing, to tell when it is idle.
+struct Activity {
+    begun: Instant,
+    /// Milliseconds after `begun` at which a request came or was answered last.
+    last: AtomicU64,
+    under_way: AtomicUsize,
+}
+
+impl Https {
+    /// Serves a connection until its end.
+    pub async fn serve<S>(&self, stream: S, connection: Connection)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        let timeouts = connection.timeouts;
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.read.max(timeouts.idle))
+            .max_buf_size(MAX_HEAD as usize);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.streams)
+            .max_header_list_size(MAX_HEAD);
+        let activity = Arc::new(Activity {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+        });
+        let stop = connection.stop.clone();
+        let with = Arc::new((connection, self.counted.clone(), Arc::clone(&activity)));
+        let service = service_fn(move |request| respond(Arc::clone(&with), request));
+        let served = server.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(served);
+        loop {
+            let left = activity.left(timeouts.idle);
+            tokio::select! {
+                ended = served.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "serving HTTPS");
+                    }
+                    return;
+                }
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(left.unwrap_or_default()) => {
+                    if activity.left(timeouts.idle).is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        // What was asked is answered; whoever does not end within the time of a reply is cut off.
+        served.as_mut().graceful_shutdown();
+        if let Ok(Err(error)) = tokio::time::timeout(timeouts.write, served).await {
+            tracing::debug!(%error, "ending an HTTPS connection");
+        }
+    }
+}
+
+impl Activity {
+    fn note(&self) {
+        self.last.store(self.begun.elapsed().as_millis() as u64, Relaxed);
+    }
+
+    /// Time until the connection has been idle for `idle`; `None` if it has been.
+    fn left(&self, idle: Duration) -> Option<Duration> {
+        if self.under_way.load(Relaxed) > 0 {
+            return Some(idle);
+        }
+        let last = Duration::from_millis(self.last.load(Relaxed));
+        let left = (last + idle).checked_sub(self.begun.elapsed())?;
+        // Not idle for a fraction of a millisecond more.
+        (!left.is_zero()).then_some(left.max(Duration::from_millis(1)))
+    }
+}
+
+async fn respond(
+    with: Arc<(Connection, Counted, Arc<Activity>)>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (connection, counted, activity) = &*with;
+    activity.under_way.fetch_add(1, Relaxed);
+    let received = Instant::now();
+    let (head, body) = request.into_parts();
+    let asked = match doh::asked(&head) {
+        Ok(doh::Asked::InUri(message)) => Ok(message),
+        Ok(doh::Asked::InBody) => {
+            let body = Limited::new(body, MAX_MESSAGE).collect();
+            match tokio::time::timeout(connection.timeouts.read, body).await {
+                Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
+                _ => Err(doh::Refusal::Unreadable),
+            }
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let response = match asked {
+        Ok(message) => {
+            let Connection { client, local, transport, .. } = connection;
+            let origin = Origin { client: *client, local: *local, transport: *transport, received };
+            doh::answer(&connection.answering, &message, origin).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let response = doh::response(response, counted).map(Full::new);
+    activity.note();
+    activity.under_way.fetch_sub(1, Relaxed);
+    Ok(response)
+}
