@@ -121,7 +121,11 @@ pub(crate) fn version() -> String {
 }
 
 /// CoreDNS's flags, which it writes with one dash (two work as well).
-const COREDNS_FLAGS: [&str; 6] = ["conf", "dns.port", "pidfile", "plugins", "version", "quiet"];
+const COREDNS_FLAGS: [&str; 7] =
+    ["conf", "dns.port", "log-format", "pidfile", "plugins", "version", "quiet"];
+
+/// Those that are there or not.
+const SWITCHES: [&str; 3] = ["plugins", "version", "quiet"];
 
 /// The command line in clap's spelling: CoreDNS's single-dash flags get their second dash, and a
 /// program called `coredns` means `daymark dns`.
@@ -138,11 +142,26 @@ pub(crate) fn normalized(arguments: impl IntoIterator<Item = OsString>) -> Vec<O
     if !called_coredns && rest.peek().is_some_and(is_coredns_flag) {
         normalized.push("dns".into());
     }
-    normalized.extend(rest.map(|argument| match is_coredns_flag(&argument) {
-        true => [OsString::from("-"), argument].concat_os(),
-        false => argument,
+    normalized.extend(rest.filter_map(|argument| match is_coredns_flag(&argument) {
+        true => without_truth([OsString::from("-"), argument].concat_os()),
+        false => without_truth(argument),
     }));
     normalized
+}
+
+/// A switch as Go's flags may have it, `--quiet=true`, without its value; nothing where that is
+/// false. Any other argument as it is.
+fn without_truth(argument: OsString) -> Option<OsString> {
+    let parts = argument.to_str().and_then(|text| text.strip_prefix("--")?.split_once('='));
+    match parts {
+        Some((name, "1" | "t" | "T" | "true" | "True" | "TRUE")) if SWITCHES.contains(&name) => {
+            Some(format!("--{name}").into())
+        }
+        Some((name, "0" | "f" | "F" | "false" | "False" | "FALSE")) if SWITCHES.contains(&name) => {
+            None
+        }
+        _ => Some(argument),
+    }
 }
 
 fn is_coredns_flag(argument: &OsString) -> bool {
@@ -181,15 +200,31 @@ mod tests {
             "/coredns -conf=/etc/coredns/Corefile -p 1053",
             "daymark -conf /etc/coredns/Corefile -dns.port 1053",
             "daymark dns --conf /etc/coredns/Corefile --port 1053",
+            "/coredns -conf /etc/coredns/Corefile -log-format=json -p=1053",
         ] {
             let Verb::Dns(options) = parsed(line) else { panic!("{line}: not dns") };
             assert_eq!(options.conf.as_deref(), Some("/etc/coredns/Corefile".as_ref()), "{line}");
             assert_eq!(options.port, 1053, "{line}");
         }
-        let Verb::Dns(options) = parsed("coredns -quiet -plugins -pidfile /run/x") else {
-            panic!("not dns")
-        };
+        let line = "coredns -quiet -plugins -pidfile /run/x -log-format json";
+        let Verb::Dns(options) = parsed(line) else { panic!("not dns") };
         assert!(options.quiet && options.plugins && options.pidfile.is_some());
+        assert_eq!(options.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn switches_may_have_a_truth_value() {
+        for (line, quiet) in [
+            ("coredns -quiet=true -conf x", true),
+            ("coredns -quiet=0 -conf x", false),
+            ("coredns --quiet=False -plugins=1", false),
+            ("daymark dns --quiet", true),
+        ] {
+            let Verb::Dns(options) = parsed(line) else { panic!("{line}: not dns") };
+            assert_eq!(options.quiet, quiet, "{line}");
+        }
+        let refused = normalized(["coredns", "-quiet=perhaps"].map(OsString::from));
+        assert!(Arguments::try_parse_from(refused).is_err());
     }
 
     #[test]
