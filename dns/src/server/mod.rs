@@ -60,6 +60,7 @@ use crate::{
     },
     metrics::Metrics,
     plugins::{
+        extension::Extension,
         on::{
             self,
             config::{Event, Hook},
@@ -99,6 +100,8 @@ pub struct Options {
     pub reader: Arc<dyn FileReader + Send + Sync>,
     /// Port where the Corefile names none.
     pub default_port: u16,
+    /// Plugins beside those of this crate.
+    pub extensions: Vec<Extension>,
     /// Opens clusters.
     pub source: Arc<dyn ClusterSource>,
     /// Counters; shared with whoever wants to show more.
@@ -319,8 +322,11 @@ impl Server {
     }
 
     fn read(&self) -> Result<Checked, Mistakes> {
-        let environment =
-            Environment { reader: &*self.options.reader, default_port: self.options.default_port };
+        let environment = Environment {
+            reader: &*self.options.reader,
+            default_port: self.options.default_port,
+            extensions: &self.options.extensions,
+        };
         let checked = match &self.options.origin {
             Origin::File(path) => corefile::load(path, &environment)?,
             Origin::Text { name, text } => corefile::load_text(name, text.clone(), &environment)?,

@@ -19,6 +19,7 @@ use crate::{
         chaos::Chaos,
         dns64::Dns64,
         errors::{ErrorLog, stack},
+        extension::Extended,
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
@@ -189,6 +190,10 @@ impl Builder<'_> {
             PluginConfig::Minimal(_) => {
                 parts.chain.push(Arc::new(Minimal));
                 parts.short_plan().minimal = true;
+            }
+            PluginConfig::Extension(Extended(plugin)) => {
+                parts.only_long = true;
+                parts.chain.push(Arc::clone(plugin));
             }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Loop(config) => {
