@@ -273,7 +273,7 @@ impl Builder<'_> {
         // Behind the table: what is observed can be answered.
         let programming = Programming::new(&self.workshop.metrics);
         self.plan.keep.push(Box::new(reader.follow(programming)));
-        self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        self.plan.wait_for.push((Arc::clone(cluster), config.startup_timeout));
         if parts.metadata.is_some() {
             let (known, follower) = Known::new(&table.view);
             let following = follower.map(|follower| reader.follow(follower));
