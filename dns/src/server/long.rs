@@ -39,7 +39,8 @@ pub mod ede {
 
 /// Options that concern two neighbours alone: cookies (RFC 7873), keepalive (RFC 7828), padding
 /// (RFC 7830). What an upstream says in them is not for our client.
-const OF_ONE_HOP: [EdnsCode; 3] = [EdnsCode::Cookie, EdnsCode::Keepalive, EdnsCode::Padding];
+pub(crate) const OF_ONE_HOP: [EdnsCode; 3] =
+    [EdnsCode::Cookie, EdnsCode::Keepalive, EdnsCode::Padding];
 
 /// Why a request goes the long way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,7 @@
 //! The `forward` plugin: which queries are for its upstreams, and what becomes of their replies.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -20,9 +21,9 @@ use super::{
     health::State,
     message::Outgoing,
     policy::{Order, Turns},
-    remote::{Remote, Settings, Way},
+    remote::{Dial, Remote, Settings, Way},
     resolve::{self, ResolveError, message_name},
-    stream::Dial,
+    secure, stream,
     tls::{self, TlsError},
     upstream,
 };
@@ -230,10 +231,8 @@ async fn remotes(
     metrics: &Arc<ForwardMetrics>,
 ) -> Result<Vec<Arc<Remote>>, StartError> {
     let found = resolve::upstreams(config).await?;
-    let over_tls =
-        |transport: &upstream::Transport| matches!(transport, upstream::Transport::Tls { .. });
-    let connector = match found.iter().any(|(_, transport)| over_tls(transport)) {
-        true => Some(tls::connector(&config.tls)?),
+    let client = match found.iter().any(|(_, transport)| *transport != upstream::Transport::Dns) {
+        true => Some(tls::client(&config.tls)?),
         false => None,
     };
     let settings = Settings {
@@ -246,16 +245,18 @@ async fn remotes(
         check_name: message_name(&config.health.domain),
         metrics: Arc::clone(metrics),
     };
-    let remote = |(address, transport): (std::net::SocketAddr, upstream::Transport)| {
-        let tls = match (transport, &connector) {
-            (upstream::Transport::Tls { server_name }, Some(connector)) => {
+    let remote = |(address, transport): (SocketAddr, upstream::Transport)| {
+        let dial = match (transport, &client) {
+            (upstream::Transport::Secure { over, server_name }, Some(client)) => {
                 let name = server_name.or_else(|| config.tls.server_name.clone());
-                Some((connector.clone(), tls::server_name(name.as_deref(), address.ip())?))
+                secure::dial(address, over, name, client, config)?
             }
-            _ => None,
+            _ => {
+                let settings = config.connections;
+                Dial::Plain(stream::Dial { upstream: address, tls: None, settings })
+            }
         };
-        let dial = Dial { upstream: address, tls, settings: config.connections };
-        Ok(Remote::new(dial, settings.clone()))
+        Ok(Remote::new(address, dial, settings.clone()))
     };
     found.into_iter().map(remote).collect()
 }
