@@ -1,6 +1,6 @@
 //! The command line: verbs and flags, and CoreDNS's own way of writing them.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -102,6 +102,9 @@ pub(crate) enum LogFormat {
 pub(crate) enum CheckWhat {
     /// A Corefile: all mistakes at once, each with its place and the remedy.
     Corefile(CorefileOptions),
+    /// Two servers: asks both the same and reports where they answer differently.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareOptions),
 }
 
 /// Flags of `daymark check corefile`.
@@ -113,6 +116,47 @@ pub(crate) struct CorefileOptions {
     /// Port for server blocks that name none.
     #[arg(long, short = 'p', default_value_t = 53)]
     pub(crate) port: u16,
+    /// Say what each block does, in the order in which it does it, and where CoreDNS does otherwise.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  daymark check compare --old 10.96.0.10:53 --new 10.96.0.99:53 --from-api --kubeconfig ~/.kube/config
+  daymark check compare --old 127.0.0.1:1053 --new 127.0.0.1:2053 --queries queries.txt
+
+The exit status is 0 if all answers are the same, 1 if some differ, 2 if that can't be told.";
+
+/// Flags of `daymark check compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// The server that is used today.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) old: SocketAddr,
+    /// The server that is to take its place.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) new: SocketAddr,
+    /// A file of questions, `NAME TYPE` a line, as dnsperf has them.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "from_api",
+        required_unless_present = "from_api"
+    )]
+    pub(crate) queries: Option<PathBuf>,
+    /// Ask for everything that the cluster's Services and endpoints have names for.
+    #[arg(long)]
+    pub(crate) from_api: bool,
+    /// How to reach the API server; without it as a Pod does.
+    #[arg(long, value_name = "FILE", requires = "from_api")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The cluster's zone.
+    #[arg(long, default_value = "cluster.local", requires = "from_api")]
+    pub(crate) zone: String,
+    /// TTLs count too.
+    #[arg(long)]
+    pub(crate) ttl: bool,
 }
 
 /// What `--version` prints.

@@ -109,6 +109,7 @@ fn server_options(options: &DnsOptions, metrics: Arc<Metrics>) -> Options {
         origin,
         reader: Arc::new(Disk),
         default_port: options.port,
+        extensions: Vec::new(),
         source: Arc::new(Clusters::new(
             options.manifests.clone(),
             options.state_dir.clone(),

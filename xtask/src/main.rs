@@ -44,6 +44,14 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Ten minutes of changes, kills and failures, with every answer judged; not part of the tests.
+    Soak {
+        /// Which: `dns`.
+        what: bench::What,
+        /// Further flags for the soak itself.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Nodes(options) => nodes::run(&options),
         Verb::Manifests => manifests::write(),
         Verb::Bench { what, flags } => bench::run(what, &flags),
+        Verb::Soak { what, flags } => bench::soak(what, &flags),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

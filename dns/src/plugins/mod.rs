@@ -2,6 +2,7 @@
 //!
 //! [`REGISTRY`] is the one list of them, in the order in which they see a query.
 
+pub mod about;
 pub mod acl;
 pub mod any;
 pub mod bind;
@@ -12,6 +13,7 @@ pub mod chaos;
 pub mod debug;
 pub mod dns64;
 pub mod errors;
+pub mod extension;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -128,11 +130,13 @@ pub enum PluginConfig {
     Whoami(whoami::config::Config),
     /// `view`.
     View(view::config::Config),
+    /// A plugin of whoever embeds the server.
+    Extension(extension::Extended),
 }
 
 impl PluginConfig {
     /// The directive's name.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
             Self::Quic(_) => "quic",
@@ -172,6 +176,7 @@ impl PluginConfig {
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
             Self::View(_) => "view",
+            Self::Extension(extended) => extended.0.name(),
         }
     }
 

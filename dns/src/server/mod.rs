@@ -33,7 +33,6 @@ use std::{
     time::Duration,
 };
 
-use daymark_cluster::Reader;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -43,7 +42,7 @@ use tokio::{
 
 use self::{
     admission::Admission,
-    cluster_source::ClusterSource,
+    cluster_source::{ClusterSource, OpenCluster},
     endpoint::Endpoint,
     handover::{Handed, Inherited},
     http::HttpServers,
@@ -60,6 +59,7 @@ use crate::{
     },
     metrics::Metrics,
     plugins::{
+        extension::Extension,
         on::{
             self,
             config::{Event, Hook},
@@ -73,6 +73,8 @@ use crate::{
 const LONG_ROOM: usize = 8192;
 /// What is in work when the server stops is answered within this time, as in CoreDNS.
 const GRACE: Duration = Duration::from_secs(5);
+/// With a saved state the source is waited for no longer than this.
+const WITH_SAVED_STATE: Duration = Duration::from_secs(1);
 /// Connections at once, whatever they speak.
 const CONNECTIONS: usize = 4096;
 /// File descriptors that let both bounds be reached, with some for everything else.
@@ -99,6 +101,8 @@ pub struct Options {
     pub reader: Arc<dyn FileReader + Send + Sync>,
     /// Port where the Corefile names none.
     pub default_port: u16,
+    /// Plugins beside those of this crate.
+    pub extensions: Vec<Extension>,
     /// Opens clusters.
     pub source: Arc<dyn ClusterSource>,
     /// Counters; shared with whoever wants to show more.
@@ -319,8 +323,11 @@ impl Server {
     }
 
     fn read(&self) -> Result<Checked, Mistakes> {
-        let environment =
-            Environment { reader: &*self.options.reader, default_port: self.options.default_port };
+        let environment = Environment {
+            reader: &*self.options.reader,
+            default_port: self.options.default_port,
+            extensions: &self.options.extensions,
+        };
         let checked = match &self.options.origin {
             Origin::File(path) => corefile::load(path, &environment)?,
             Origin::Text { name, text } => corefile::load_text(name, text.clone(), &environment)?,
@@ -363,11 +370,19 @@ impl Server {
 }
 
 /// Waits until every cluster is listed, or its time is up: answers that are not known then are
-/// SERVFAIL until they are.
-async fn wait_for(clusters: &[(Reader, Duration)]) {
+/// SERVFAIL until they are. With a saved state nobody waits for a source that is away, nor for long:
+/// but where it answers, what it says is newer.
+async fn wait_for(clusters: &[(Arc<dyn OpenCluster>, Duration)]) {
     const LOOK: Duration = Duration::from_millis(5);
     let start = Instant::now();
-    for (reader, patience) in clusters {
+    for (cluster, patience) in clusters {
+        let reader = cluster.reader();
+        while reader.saved_at().is_some() && !cluster.is_away() {
+            if start.elapsed() >= WITH_SAVED_STATE.min(*patience) {
+                break;
+            }
+            sleep(LOOK).await;
+        }
         while !reader.synced() {
             if start.elapsed() >= *patience {
                 tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");
