@@ -1,7 +1,7 @@
 //! Asks upstream servers. See README.md for what its directive may say.
 //!
 //! A query takes this way: [`plugin`] decides whether it is ours and has room for it;
-//! [`policy`] orders the upstreams; [`attempts`] tries them against the clock; a [`remote`] asks one
+//! [`policy`] orders the upstreams; [`attempts`] tries them against the clock, by what [`latency`] tells of them; a [`remote`] asks one
 //! upstream over [`udp`], a [`stream`] of its [`pool`], or a session of its [`multiplex`] over
 //! [`https`] or [`quic`]; [`message`] makes the query and judges
 //! what comes back. [`health`] knows which upstreams are down.
@@ -11,6 +11,7 @@ pub mod config;
 pub mod failure;
 pub mod health;
 pub mod https;
+pub mod latency;
 pub mod message;
 pub mod multiplex;
 pub mod plugin;

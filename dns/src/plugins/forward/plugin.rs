@@ -15,10 +15,11 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    attempts::{self, Bounds, MANY},
+    attempts::{self, Bounds, MANY, Upstreams},
     config::{Config, Policy, Protocol},
-    failure::{LEADS_BACK, NO_REACHABLE_AUTHORITY},
+    failure::{AskError, LEADS_BACK, NO_REACHABLE_AUTHORITY},
     health::State,
+    latency::Budget,
     message::Outgoing,
     policy::{Order, Turns},
     remote::{Dial, Remote, Settings, Way},
@@ -46,6 +47,7 @@ pub struct Forward {
     turns: Turns,
     protocol: Protocol,
     bounds: Bounds,
+    budget: Budget,
     limit: Arc<Admission>,
     rejected: Arc<str>,
     fail_fast: bool,
@@ -97,6 +99,7 @@ impl Forward {
             turns: Turns::new(config.policy),
             protocol: config.protocol,
             bounds: Bounds { attempts, hedge },
+            budget: Budget::default(),
             limit: Admission::open(most),
             rejected: format!("concurrent queries exceeded maximum {most}").into(),
             fail_fast: config.health.fail_fast,
@@ -173,16 +176,9 @@ impl Forward {
             }
             Order::Nobody => return Err(self.unreachable(LEADS_BACK)),
         };
-        let ask = |number: usize| {
-            let (remote, outgoing) = (&self.remotes[number], &outgoing);
-            query.metadata.set("forward/upstream", || remote.to.clone());
-            async move { remote.ask(outgoing, way).await }
-        };
-        let pass_over = |reply: &Message| {
-            !self.failover.is_empty()
-                && self.failover.contains(&reply.metadata.response_code.into())
-        };
-        attempts::run(&order, bounds, ask, pass_over).await.map_err(|given_up| {
+        self.budget.earn();
+        let asking = Asking { forward: self, query, outgoing: &outgoing, way };
+        attempts::run(&order, bounds, &asking).await.map_err(|given_up| {
             let remote = &self.remotes[given_up.upstream];
             if remote.health.state() == State::Cut {
                 return self.unreachable(LEADS_BACK);
@@ -208,6 +204,37 @@ impl Forward {
     fn names(&self) -> String {
         let all: Vec<&str> = self.remotes.iter().map(|remote| &*remote.to).collect();
         all.join(", ")
+    }
+}
+
+/// A query for the upstreams.
+struct Asking<'a> {
+    forward: &'a Forward,
+    query: &'a Query,
+    outgoing: &'a Arc<Outgoing>,
+    way: Way,
+}
+
+impl Upstreams for Asking<'_> {
+    type Reply = Message;
+
+    fn ask(&self, upstream: usize) -> impl Future<Output = Result<Message, AskError>> + Send {
+        let remote = &self.forward.remotes[upstream];
+        self.query.metadata.set("forward/upstream", || remote.to.clone());
+        remote.ask(self.outgoing, self.way)
+    }
+
+    fn pass_over(&self, reply: &Message) -> bool {
+        let failover = &self.forward.failover;
+        !failover.is_empty() && failover.contains(&reply.metadata.response_code.into())
+    }
+
+    fn late_after(&self, upstream: usize) -> Option<Duration> {
+        self.forward.remotes[upstream].latency.late_after()
+    }
+
+    fn may_hurry(&self) -> bool {
+        self.forward.budget.spend()
     }
 }
 

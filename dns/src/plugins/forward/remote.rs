@@ -17,6 +17,7 @@ use super::{
     config::{self, Connections},
     failure::AskError,
     health::Health,
+    latency::Latency,
     message::Outgoing,
     multiplex::{self, Multiplex},
     pool::{Asked, StreamPool},
@@ -66,6 +67,8 @@ pub struct Remote {
     pub address: SocketAddr,
     /// How it is doing.
     pub health: Health,
+    /// How long it usually takes.
+    pub latency: Latency,
     asking: Asking,
     settings: Settings,
 }
@@ -115,7 +118,7 @@ impl Remote {
             }
         };
         let health = Health::new(settings.health.max_fails);
-        Arc::new(Remote { health, to, address, asking, settings })
+        Arc::new(Remote { health, latency: Latency::default(), to, address, asking, settings })
     }
 
     /// Asks this upstream. A failure starts checks of its health.
@@ -127,7 +130,7 @@ impl Remote {
         query: &Arc<Outgoing>,
         way: Way,
     ) -> Result<Message, AskError> {
-        let start = Instant::now();
+        let waiting = Waiting { latency: &self.latency, start: Instant::now() };
         let patience = self.settings.connections.read_timeout;
         let reply = self.asking.ask(query, way, patience, false).await;
         match &reply {
@@ -135,10 +138,17 @@ impl Remote {
                 let code = rcode_label(u16::from(reply.metadata.response_code).into());
                 let duration = &self.settings.metrics.duration;
                 let labels = [PROXY, &self.to, code];
-                duration.with_label_values(&labels).observe(start.elapsed().as_secs_f64());
+                let took = waiting.end();
+                duration.with_label_values(&labels).observe(took.as_secs_f64());
+                self.latency.observe(took);
+                self.health.query_answered();
             }
-            Err(AskError::Busy | AskError::Local(_)) => {}
-            Err(_) => self.start_checking(),
+            Err(AskError::Busy | AskError::Local(_)) => drop(waiting.end()),
+            Err(AskError::Timeout) => self.start_checking(),
+            Err(_) => {
+                waiting.end();
+                self.start_checking();
+            }
         }
         reply
     }
@@ -154,6 +164,7 @@ impl Remote {
     }
 
     fn start_checking(self: &Arc<Self>) {
+        self.health.rest();
         if !self.settings.health.interval.is_zero() && self.health.query_failed() {
             tokio::spawn(check_until_well(Arc::downgrade(self)));
         }
@@ -212,6 +223,28 @@ impl Asking {
             }
         }
         note(streams.ask(query, patience, fresh).await, over_tcp)
+    }
+}
+
+/// A query that waits. When it is dropped before its end, the upstream was silent, and nobody waits
+/// any more.
+struct Waiting<'a> {
+    latency: &'a Latency,
+    start: Instant,
+}
+
+impl Waiting<'_> {
+    /// Gives how long it was.
+    fn end(self) -> Duration {
+        let took = self.start.elapsed();
+        std::mem::forget(self);
+        took
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.latency.observe_none(self.start.elapsed());
     }
 }
 
