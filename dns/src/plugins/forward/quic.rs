@@ -71,14 +71,9 @@ impl Session {
         send.finish().map_err(|_| AskError::Closed)?;
         let reply = receive.read_to_end(2 + MAX_MESSAGE).await;
         let reply = reply.map_err(|_| AskError::Closed)?;
-        match reply.split_first_chunk() {
-            Some((length, reply)) if usize::from(u16::from_be_bytes(*length)) == reply.len() => {
-                match query.is_answered_by(0, reply) {
-                    true => message::read(reply, false),
-                    false => self.refuse(),
-                }
-            }
-            _ => self.refuse(),
+        match message_of(&reply).filter(|reply| query.is_answered_by(0, reply)) {
+            Some(reply) => message::read(reply, false),
+            None => self.refuse(),
         }
     }
 
@@ -93,4 +88,10 @@ impl Session {
         self.0.close(PROTOCOL_ERROR, b"");
         Err(AskError::Malformed)
     }
+}
+
+/// The message of a stream: behind its length, and nothing behind it (RFC 9250 §4.2).
+pub fn message_of(stream: &[u8]) -> Option<&[u8]> {
+    let (length, message) = stream.split_first_chunk()?;
+    (usize::from(u16::from_be_bytes(*length)) == message.len()).then_some(message)
 }
