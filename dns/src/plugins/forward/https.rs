@@ -81,7 +81,11 @@ impl Dial {
         let (sender, driver) = match is_http2 {
             true => {
                 let mut client = http2::Builder::new(TokioExecutor::new());
-                client.timer(TokioTimer::new()).max_header_list_size(MAX_HEAD);
+                // Until the server has said how many streams it takes, it gets one: it would refuse others.
+                client
+                    .timer(TokioTimer::new())
+                    .initial_max_send_streams(1)
+                    .max_header_list_size(MAX_HEAD);
                 let (sender, connection) = client.handshake(stream).await.map_err(failed)?;
                 (Sender::Http2(sender), connection.map(drop).boxed())
             }

@@ -56,6 +56,16 @@ fn well() -> Script {
 
 impl Server {
     async fn start(authority: &Authority, protocols: &[&[u8]], script: Script) -> Self {
+        Self::with_streams(authority, protocols, script, None).await
+    }
+
+    /// One that takes so many streams at once.
+    async fn with_streams(
+        authority: &Authority,
+        protocols: &[&[u8]],
+        script: Script,
+        streams: Option<u32>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(authority.server(false, protocols)));
@@ -80,7 +90,8 @@ impl Server {
                     let serve = async {
                         match is_new {
                             true => {
-                                let server = http2::Builder::new(TokioExecutor::new());
+                                let mut server = http2::Builder::new(TokioExecutor::new());
+                                server.max_concurrent_streams(streams);
                                 drop(server.serve_connection(stream, service).await);
                             }
                             false => {
@@ -223,6 +234,18 @@ async fn queries_at_once_are_streams_of_one_connection_up_to_a_bound() {
             assert_eq!(outcome.unwrap().message.queries[0].name.to_ascii(), *name);
         }
         assert_eq!(server.accepted(), connections, "{queries} queries");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_few_streams_gets_no_more() {
+    let authority = Authority::new("doh-few-streams");
+    for streams in [Some(1), Some(7)] {
+        let server = Server::with_streams(&authority, BOTH, well(), streams).await;
+        let setup = server.forward(&authority, "read_timeout 30s\nmax_connect_attempts 1").await;
+        let asked = join_all((0..100).map(|_| setup.ask("www.example.org."))).await;
+        assert!(asked.iter().all(Result::is_ok), "{streams:?}");
+        assert_eq!((server.accepted(), server.seen.lock().len()), (1, 100));
     }
 }
 
