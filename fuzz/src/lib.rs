@@ -82,6 +82,23 @@ pub fn watch(bytes: &[u8]) {
     }
 }
 
+/// A state that was saved: read without a panic, and half of it is none.
+pub fn state(bytes: &[u8]) {
+    if daymark_source::kubernetes::read_state("fuzzed", bytes).is_some() {
+        let half = &bytes[..bytes.len() / 2];
+        assert_eq!(daymark_source::kubernetes::read_state("fuzzed", half), None);
+    }
+}
+
+/// The URI of a GET for DNS over HTTPS: read without a panic.
+pub fn doh(bytes: &[u8]) {
+    let uri = String::from_utf8_lossy(bytes);
+    if let Ok(request) = http::Request::get(uri.as_ref()).body(()) {
+        let (head, ()) = request.into_parts();
+        drop(daymark_dns::server::doh::asked(&head));
+    }
+}
+
 /// An expression of `view`: compiled and evaluated over a query without a panic.
 pub fn expression(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

@@ -161,17 +161,17 @@ impl QuicListener {
                 accepted = quic.accept_bi() => accepted,
                 () = self.stop.cancelled() => return,
             };
-            let Ok((mut send, receive)) = accepted else { return };
+            let Ok((mut send, mut receive)) = accepted else { return };
             let Ok(permit) = Arc::clone(&self.workers).acquire_owned().await else { return };
             let (listener, quic, connection) =
                 (Arc::clone(self), quic.clone(), Arc::clone(connection));
             self.answering.long.runtime.spawn(async move {
-                // The stream outlives the connection's end: by itself it would end as if whole.
-                let outcome = serve_query(&mut send, receive, &connection).await;
+                let outcome = serve_query(&mut send, &mut receive, &connection).await;
                 let code = match outcome {
                     Ok(()) => "0x0",
                     Err(Trouble::Stream) => "0x1",
                     Err(Trouble::Protocol) => {
+                        // Before the streams go, or their end would be what the client sees.
                         quic.close(PROTOCOL_ERROR, b"");
                         "0x2"
                     }
@@ -193,7 +193,7 @@ enum Trouble {
 
 async fn serve_query(
     send: &mut SendStream,
-    mut receive: RecvStream,
+    receive: &mut RecvStream,
     connection: &Connection,
 ) -> Result<(), Trouble> {
     let mut len = [0; 2];

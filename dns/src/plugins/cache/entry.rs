@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The least pause after a renewal failed (RFC 9520 §3.2).
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A pointer to the question's name.
+const QUESTION_NAME: [u8; 2] = [0xc0, HEADER as u8];
 const AA: u8 = 0x04;
 const RA: u8 = 0x80;
 const AD: u8 = 0x20;
@@ -53,6 +55,8 @@ pub struct Entry {
     /// Offsets of the TTLs in `records`.
     ttls: Box<[u16]>,
     addresses: Addresses,
+    /// Every record is an address of the name that was asked.
+    renameable: bool,
     stored: Moment,
     /// Milliseconds.
     lifetime: u64,
@@ -93,14 +97,15 @@ impl Entry {
         let cut = header[2] & 0x02 != 0;
         let start = FoldedName::default().read(&bytes, HEADER)? + 4;
         let counts = [header[6], header[7], header[8], header[9], header[10], header[11]];
-        let (ttls, addresses) = Layout::read(bytes.get(start..)?, counts).filter(|_| !cut)?;
+        let layout = Layout::read(bytes.get(start..)?, counts).filter(|_| !cut)?;
         Some(Entry {
             kind,
             flags: [header[2] & AA, header[3] & (RA | AD | 0x0f)],
             counts,
             records: bytes[start..].into(),
-            ttls: ttls.into(),
-            addresses,
+            ttls: layout.ttls.into(),
+            addresses: layout.addresses,
+            renameable: layout.renameable,
             stored,
             lifetime: millis(lifetime),
             renewal: AtomicU64::new(0),
@@ -109,6 +114,11 @@ impl Entry {
             last_hit: AtomicU64::new(0),
             jitter: rand::random(),
         })
+    }
+
+    /// Whether the reply is the same for a question with another name, but for that name.
+    pub fn is_renameable(&self) -> bool {
+        self.renameable
     }
 
     /// What it is.
@@ -260,21 +270,23 @@ struct Layout<'b> {
     records: &'b [u8],
     ttls: Vec<u16>,
     addresses: Addresses,
+    renameable: bool,
     /// Type of the last answer, and whether all since that type began can change places.
     last: Option<(u16, [u8; 2], bool)>,
 }
 
 impl<'b> Layout<'b> {
-    fn read(records: &'b [u8], counts: [u8; 6]) -> Option<(Vec<u16>, Addresses)> {
+    fn read(records: &'b [u8], counts: [u8; 6]) -> Option<Self> {
         let count = |at: usize| usize::from(u16::from_be_bytes([counts[at], counts[at + 1]]));
         let (answers, rest) = (count(0), count(2) + count(4));
         let addresses = Addresses::default();
-        let mut layout = Layout { records, ttls: Vec::new(), addresses, last: None };
+        let mut layout =
+            Layout { records, ttls: Vec::new(), addresses, renameable: true, last: None };
         let mut at = 0;
         for index in 0..answers + rest {
             at = layout.record(at, index < answers)?;
         }
-        (at == records.len()).then_some((layout.ttls, layout.addresses))
+        (at == records.len()).then_some(layout)
     }
 
     /// Reads the record at `at`; gives the offset behind it.
@@ -284,6 +296,9 @@ impl<'b> Layout<'b> {
         let end = fixed + 10 + usize::from(u16_at(self.records, fixed + 8)?);
         self.records.get(..end)?;
         self.ttls.push(u16::try_from(fixed + 4).ok()?);
+        // Elsewhere a name may stand whole, or point into the question's.
+        self.renameable &=
+            self.records[at..fixed] == QUESTION_NAME && matches!(rtype, rtype::A | rtype::AAAA);
         if is_answer {
             self.note_answer(at, fixed, end, rtype);
         }

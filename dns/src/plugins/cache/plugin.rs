@@ -278,6 +278,7 @@ impl Ask {
     /// The reply that `entry` makes. `None` never happens for entries found by this question.
     fn answer(&self, entry: &Entry, ttl: u32) -> Option<Answer> {
         let asked = Asked {
+            renamed: false,
             message: &self.request,
             plain: &self.plain,
             name: &self.name,
