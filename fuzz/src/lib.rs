@@ -11,7 +11,13 @@ use std::path::Path;
 use daymark_cluster::{Kind, Needs};
 use daymark_dns::{
     corefile::{self, check::Environment, source::Memory},
-    plugins::template::text::{Data, Field, Text, Value},
+    plugins::{
+        forward::{
+            message::{self, Outgoing},
+            quic,
+        },
+        template::text::{Data, Field, Text, Value},
+    },
     wire::{
         HEADER,
         name::FoldedName,
@@ -19,7 +25,10 @@ use daymark_dns::{
         record_text, reply,
     },
 };
-use hickory_proto::op::Message;
+use hickory_proto::{
+    op::{Message, Query},
+    rr::{Name, RecordType},
+};
 
 /// A datagram: told apart without a panic, and a reject is never longer than a header.
 pub fn message(bytes: &[u8]) {
@@ -123,6 +132,28 @@ impl Data for NoData {
 pub fn rewrite(bytes: &[u8]) {
     let words = String::from_utf8_lossy(bytes).replace(['\n', '{', '}'], " ");
     corefile(format!(". {{\nrewrite {words}\n}}\n").as_bytes());
+}
+
+/// The words of a `forward`, in a Corefile: checked without a panic.
+pub fn forward(bytes: &[u8]) {
+    let words = String::from_utf8_lossy(bytes).replace(['\n', '{', '}'], " ");
+    corefile(format!(". {{\nforward {words}\n}}\n").as_bytes());
+}
+
+/// What an upstream sends, as a datagram, a response's body or a stream: judged and read without a
+/// panic.
+pub fn upstream(bytes: &[u8]) {
+    let name = Name::from_ascii("www.example.org.").expect("a name");
+    let mut query = Message::query();
+    query.add_query(Query::query(name, RecordType::A));
+    let query = Outgoing::new(&query).expect("a query encodes");
+    for reply in [Some(bytes), quic::message_of(bytes)].into_iter().flatten() {
+        let id = reply.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+        if query.is_answered_by(id, reply) {
+            drop(message::read(reply, false));
+            drop(message::read(reply, true));
+        }
+    }
 }
 
 /// A record in presentation form, as a template makes it: read without a panic, and what is read can

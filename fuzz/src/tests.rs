@@ -75,6 +75,16 @@ fn rewrites() {
 }
 
 #[test]
+fn forwards() {
+    fuzz("forward", crate::forward, 6_000);
+}
+
+#[test]
+fn upstreams() {
+    fuzz("upstream", crate::upstream, 40_000);
+}
+
+#[test]
 fn records() {
     fuzz("record", crate::record, 20_000);
 }

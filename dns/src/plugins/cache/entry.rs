@@ -13,7 +13,7 @@ use hickory_proto::op::Message;
 use super::moment::{Moment, millis};
 use crate::{
     plugins::kubernetes::wire::{Asked, Written},
-    server::long,
+    server::long::{self, ede},
     wire::{HEADER, MAX_MESSAGE, name::FoldedName, reply::Reply, rtype, u16_at},
 };
 
@@ -27,6 +27,8 @@ const QUESTION_NAME: [u8; 2] = [0xc0, HEADER as u8];
 const AA: u8 = 0x04;
 const RA: u8 = 0x80;
 const AD: u8 = 0x20;
+/// RCODE.
+const NXDOMAIN: u8 = 3;
 
 /// What a stored reply is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +66,8 @@ pub struct Entry {
     wanted: AtomicBool,
     hits: AtomicU32,
     last_hit: AtomicU64,
+    /// Sets entries apart that were made at the same time.
+    jitter: u8,
 }
 
 /// Address records that follow each other in the answer section, all of the same size: they may start
@@ -108,6 +112,7 @@ impl Entry {
             wanted: AtomicBool::new(false),
             hits: AtomicU32::new(0),
             last_hit: AtomicU64::new(0),
+            jitter: rand::random(),
         })
     }
 
@@ -140,9 +145,25 @@ impl Entry {
         seconds(self.lifetime)
     }
 
-    /// Writes the reply to `asked`; every record carries `ttl`. `None` if it does not fit: nothing
-    /// is ever cut here.
-    pub fn write(&self, out: &mut [u8], asked: &Asked<'_>, ttl: u32) -> Option<Written> {
+    /// What is to be said of this reply, given at that age: an Extended DNS Error's code.
+    pub fn extended_error(&self, age: Age) -> Option<u16> {
+        match (self.kind, age) {
+            (Kind::Failure, _) => Some(ede::CACHED_ERROR),
+            (_, Age::Fresh(_)) => None,
+            (_, Age::Expired(_)) if self.flags[1] & 0x0f == NXDOMAIN => Some(ede::STALE_NXDOMAIN),
+            (_, Age::Expired(_)) => Some(ede::STALE_ANSWER),
+        }
+    }
+
+    /// Writes the reply to `asked`; every record carries `ttl`, and clients that know EDNS hear of
+    /// `extended_error`. `None` if it does not fit: nothing is ever cut here.
+    pub fn write(
+        &self,
+        out: &mut [u8],
+        asked: &Asked<'_>,
+        ttl: u32,
+        extended_error: Option<u16>,
+    ) -> Option<Written> {
         let mut reply = Reply::new(out, asked.message, asked.plain, asked.limit)?;
         // RFC 6840 §5.7, §5.8: AD is for clients that said that they understand it.
         let wants_authentic = asked.plain.edns.is_some_and(|edns| edns.dnssec_ok)
@@ -155,6 +176,9 @@ impl Entry {
         for at in &self.ttls {
             let at = usize::from(*at);
             records[at..at + 4].copy_from_slice(&ttl);
+        }
+        if let Some(code) = extended_error {
+            reply.set_extended_error(code);
         }
         Some(Written { len: reply.finish(), rcode: u16::from(self.flags[1] & 0x0f) })
     }
@@ -170,6 +194,15 @@ impl Entry {
         };
         self.hits.store(hits, Ordering::Relaxed);
         hits
+    }
+
+    /// Whether so little of its lifetime is left that it may be renewed: `percentage` of it, less up
+    /// to a quarter of that, so that what was asked for together is not renewed together.
+    pub fn nears_its_end(&self, now: Moment, percentage: u8) -> bool {
+        let age = now.since(self.stored);
+        let threshold = self.lifetime.saturating_mul(percentage.into()) / 100;
+        let less = threshold / 4 * u64::from(self.jitter) / u64::from(u8::MAX);
+        age + threshold - less >= self.lifetime
     }
 
     /// Takes over the hits of the entry that this one replaces.

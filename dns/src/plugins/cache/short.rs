@@ -30,7 +30,8 @@ impl AnswerShort for Cache {
         if stale && verify() {
             return Short::Long;
         }
-        let Some(written) = found.entry.write(out, asked, core.ttl(&found)) else {
+        let extended_error = found.entry.extended_error(found.age);
+        let Some(written) = found.entry.write(out, asked, core.ttl(&found), extended_error) else {
             return Short::Long;
         };
         core.counts.hit(found.side, stale);
