@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod any;
+pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
@@ -100,6 +101,8 @@ pub enum PluginConfig {
     Any(any::config::Config),
     /// `chaos`.
     Chaos(chaos::config::Config),
+    /// `autopath`.
+    Autopath(autopath::config::Config),
     /// All `acl` lines of a block.
     Acl(acl::config::Config),
     /// `header`.
@@ -155,6 +158,7 @@ impl PluginConfig {
             Self::Local(_) => "local",
             Self::Dns64(_) => "dns64",
             Self::Chaos(_) => "chaos",
+            Self::Autopath(_) => "autopath",
             Self::Acl(_) => "acl",
             Self::Nsid(_) => "nsid",
             Self::Bufsize(_) => "bufsize",
@@ -271,7 +275,7 @@ pub const REGISTRY: [Entry; 62] = [
     }),
     not_yet("tsig"),
     repeats("rewrite", |line, cx| rewrite::config::parse(line, cx).map(PluginConfig::Rewrite)),
-    not_yet("autopath"),
+    once("autopath", |line, cx| autopath::config::parse(line, cx).map(PluginConfig::Autopath)),
     repeats("acl", |line, cx| acl::config::parse(line, cx).map(PluginConfig::Acl)),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
     once("header", |line, cx| header::config::parse(line, cx).map(PluginConfig::Header)),

@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 39] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -14,6 +14,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         "any",
         include_str!("../../plugins/any/cases.txt"),
         include_str!("../../plugins/any/README.md"),
+    ),
+    (
+        "autopath",
+        include_str!("../../plugins/autopath/cases.txt"),
+        include_str!("../../plugins/autopath/README.md"),
     ),
     (
         "bind",

@@ -14,6 +14,7 @@ use crate::{
         PluginConfig,
         acl::Acl,
         any::Any,
+        autopath::Autopath,
         cache::{self, Cache},
         cancel::Cancel,
         chaos::Chaos,
@@ -71,6 +72,7 @@ pub(super) struct Parts {
     pub(super) providers: Vec<Arc<dyn Provider>>,
     pub(super) view: Option<Arc<View>>,
     pub(super) identity: Option<Arc<Identity>>,
+    pub(super) autopath: Option<Arc<Autopath>>,
 }
 
 impl Parts {
@@ -174,6 +176,12 @@ impl Builder<'_> {
             }
             // Its questions are of class CH, which the short way does not take.
             PluginConfig::Chaos(config) => parts.chain.push(Arc::new(Chaos::new(config))),
+            PluginConfig::Autopath(config) => {
+                let autopath = Autopath::new(config, &self.workshop.metrics);
+                parts.chain.push(Arc::clone(&autopath) as Arc<dyn Plugin>);
+                parts.autopath = Some(autopath);
+                parts.only_long = true;
+            }
             PluginConfig::Acl(config) => {
                 parts.chain.push(Arc::new(Acl::new(config, &self.workshop.metrics)));
                 parts.only_long = true;
@@ -263,6 +271,9 @@ impl Builder<'_> {
             return;
         };
         let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
+        if let Some(autopath) = &parts.autopath {
+            autopath.look_into(&table);
+        }
         let reader = cluster.reader();
         self.plan.keep.push(Box::new(reader.follow(follower)));
         // Behind the table: what is observed can be answered.
