@@ -1,5 +1,6 @@
 //! A CoreDNS-compatible DNS server for Kubernetes.
 
+pub mod authority;
 pub mod corefile;
 pub mod expression;
 pub mod metrics;

@@ -13,6 +13,7 @@ pub mod chaos;
 pub mod debug;
 pub mod dns64;
 pub mod errors;
+pub mod file;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -123,6 +124,8 @@ pub enum PluginConfig {
     Hosts(Box<hosts::config::Config>),
     /// `kubernetes`.
     Kubernetes(Box<kubernetes::config::Config>),
+    /// All `file` directives of a block.
+    File(file::config::Config),
     /// `loop`.
     Loop(r#loop::config::Config),
     /// One `forward`; a block may have several.
@@ -172,6 +175,7 @@ impl PluginConfig {
             Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
+            Self::File(_) => "file",
             Self::Loop(_) => "loop",
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
@@ -202,6 +206,7 @@ impl PluginConfig {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
+            (Self::File(all), Self::File(more)) => all.absorb(more),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
             (Self::Template(all), Self::Template(more)) => all.rules.extend(more.rules),
@@ -295,7 +300,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("kubernetes", |line, cx| {
         kubernetes::config::parse(line, cx).map(Box::new).map(PluginConfig::Kubernetes)
     }),
-    not_yet("file"),
+    repeats("file", |line, cx| file::config::parse(line, cx).map(PluginConfig::File)),
     not_yet("auto"),
     not_yet("secondary"),
     not_yet("etcd"),

@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 39] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 40] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -59,6 +59,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 39] = [
         "errors",
         include_str!("../../plugins/errors/cases.txt"),
         include_str!("../../plugins/errors/README.md"),
+    ),
+    (
+        "file",
+        include_str!("../../plugins/file/cases.txt"),
+        include_str!("../../plugins/file/README.md"),
     ),
     (
         "forward",

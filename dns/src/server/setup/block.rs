@@ -20,6 +20,7 @@ use crate::{
         chaos::Chaos,
         dns64::Dns64,
         errors::{ErrorLog, stack},
+        file::File,
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
@@ -152,6 +153,7 @@ impl Builder<'_> {
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
                 parts.chain.push(hosts);
             }
+            PluginConfig::File(config) => parts.chain.push(File::start(config, None)),
             PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
             PluginConfig::Nsid(config) => {
                 parts.chain.push(Arc::new(Nsid::new(config)));
