@@ -43,6 +43,7 @@ pub(crate) mod stand_in;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod transfer;
 pub mod view;
 pub mod whoami;
 
@@ -118,6 +119,8 @@ pub enum PluginConfig {
     Cache(Box<cache::config::Config>),
     /// All `template` directives of a block.
     Template(Box<template::config::Config>),
+    /// All `transfer` directives of a block.
+    Transfer(transfer::config::Config),
     /// `tls`.
     Tls(Box<tls::config::Config>),
     /// `hosts`.
@@ -172,6 +175,7 @@ impl PluginConfig {
             Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
             Self::Template(_) => "template",
+            Self::Transfer(_) => "transfer",
             Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
@@ -206,6 +210,7 @@ impl PluginConfig {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
+            (Self::Transfer(all), Self::Transfer(more)) => all.rules.extend(more.rules),
             (Self::File(all), Self::File(more)) => all.absorb(more),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
@@ -290,7 +295,7 @@ pub const REGISTRY: [Entry; 62] = [
     repeats("template", |line, cx| {
         template::config::parse(line, cx).map(Box::new).map(PluginConfig::Template)
     }),
-    not_yet("transfer"),
+    repeats("transfer", |line, cx| transfer::config::parse(line, cx).map(PluginConfig::Transfer)),
     not_yet("dynupdate"),
     once("hosts", |line, cx| hosts::config::parse(line, cx).map(Box::new).map(PluginConfig::Hosts)),
     not_yet("route53"),

@@ -15,6 +15,7 @@ pub mod https3;
 pub mod interfaces;
 pub mod listening;
 pub mod long;
+mod messages;
 mod pace;
 mod places;
 pub mod quic;

@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 40] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 41] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -190,6 +190,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 40] = [
         "tls",
         include_str!("../../plugins/tls/cases.txt"),
         include_str!("../../plugins/tls/README.md"),
+    ),
+    (
+        "transfer",
+        include_str!("../../plugins/transfer/cases.txt"),
+        include_str!("../../plugins/transfer/README.md"),
     ),
     (
         "view",

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use hickory_proto::rr::DNSClass;
+use hickory_proto::rr::{DNSClass, Name};
 use parking_lot::Mutex;
 
 use self::config::Config;
@@ -25,6 +25,7 @@ use crate::{
         source::{Disk, Reader},
     },
     plugin::{Next, Outcome, Plugin, Query},
+    plugins::transfer::source::{self, Outgoing},
 };
 
 /// The `file` plugin of one block.
@@ -33,6 +34,12 @@ pub struct File {
     fallthrough: Vec<Domain>,
     /// What is told of changes of zones.
     notify: Option<Notify>,
+}
+
+impl source::Source for File {
+    fn zone(&self, name: &Name) -> Option<Option<Outgoing>> {
+        source::held(&self.zones, name)
+    }
 }
 
 /// A zone and the files that it comes from.
@@ -59,9 +66,6 @@ impl File {
             }
         }
         let plugin = Arc::new(File { zones, fallthrough: config.fallthrough.clone(), notify });
-        if let Some(notify) = &plugin.notify {
-            plugin.zones.iter().for_each(|zone| notify(&zone.name));
-        }
         for (source, period) in sources.into_iter().filter(|(_, period)| !period.is_zero()) {
             tokio::spawn(follow(Arc::downgrade(&plugin), source, period));
         }

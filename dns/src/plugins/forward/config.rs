@@ -11,7 +11,6 @@ use crate::corefile::cause::Cause;
 use crate::corefile::checker::Checker;
 use crate::corefile::domain::Domain;
 use crate::corefile::tree::{Line, Token};
-use crate::corefile::values::{parse_port, split_host_port};
 
 /// Most TO arguments of one directive.
 pub const MAX_UPSTREAMS: usize = 15;
@@ -283,7 +282,8 @@ fn set(config: &mut Config, line: &Line, cx: &mut Checker<'_>) {
         }
         "resolver" => {
             let resolvers = cx.some(line, "one or more addresses").unwrap_or_default();
-            config.resolvers = resolvers.iter().filter_map(|token| resolver(token, cx)).collect();
+            config.resolvers =
+                resolvers.iter().filter_map(|token| cx.socket_address(token)).collect();
         }
         _ => set_connections(&mut config.connections, line, cx),
     }
@@ -375,18 +375,4 @@ fn set_health(health: &mut Health, line: &Line, cx: &mut Checker<'_>) {
         }
         _ => health.fail_fast |= cx.none(line),
     }
-}
-
-/// `IP` or `IP:PORT`.
-fn resolver(token: &Token, cx: &mut Checker<'_>) -> Option<SocketAddr> {
-    let plain = token.text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
-    let with_port = || {
-        let (host, port) = split_host_port(&token.text)?;
-        Some(SocketAddr::new(host.parse().ok()?, parse_port(port).filter(|&port| port != 0)?))
-    };
-    let found = plain.or_else(with_port);
-    if found.is_none() {
-        cx.not(token, "an IP address, with or without a port");
-    }
-    found
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Builder, Page, SetupError};
 use crate::{
+    authority::held::Notify,
     corefile::{check::ServerConfig, domain::Domain},
     metrics::cluster::Watched,
     plugin::Plugin,
@@ -35,6 +36,7 @@ use crate::{
         rewrite::Rewrite,
         template::Template,
         tls::{self, identity::Identity},
+        transfer::{Transfer, source::Source},
         view::View,
         whoami::Whoami,
     },
@@ -74,9 +76,18 @@ pub(super) struct Parts {
     pub(super) view: Option<Arc<View>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) autopath: Option<Arc<Autopath>>,
+    pub(super) transfer: Option<Arc<Transfer>>,
+    /// Plugins that have zones, for `transfer`.
+    pub(super) sources: Vec<Arc<dyn Source>>,
 }
 
 impl Parts {
+    /// What zones tell of their changes.
+    fn notify(&self) -> Option<Notify> {
+        let transfer = Arc::clone(self.transfer.as_ref()?);
+        Some(Arc::new(move |zone| transfer.notify(zone)))
+    }
+
     pub(super) fn short_plan(&mut self) -> &mut ShortPlan {
         self.short.get_or_insert_default()
     }
@@ -153,7 +164,21 @@ impl Builder<'_> {
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
                 parts.chain.push(hosts);
             }
-            PluginConfig::File(config) => parts.chain.push(File::start(config, None)),
+            PluginConfig::Transfer(config) => {
+                let transfer = Transfer::new(config);
+                parts.chain.push(Arc::clone(&transfer) as Arc<dyn Plugin>);
+                parts.transfer = Some(transfer);
+            }
+            PluginConfig::File(config) => {
+                let file = File::start(config, parts.notify());
+                parts.chain.push(Arc::clone(&file) as Arc<dyn Plugin>);
+                if let Some(notify) = parts.notify() {
+                    let zones: Vec<_> = file.zones().iter().map(|zone| zone.name.clone()).collect();
+                    let tell = move || zones.iter().for_each(|zone| notify(zone));
+                    self.plan.once_served.push(Box::new(tell));
+                }
+                parts.sources.push(file);
+            }
             PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
             PluginConfig::Nsid(config) => {
                 parts.chain.push(Arc::new(Nsid::new(config)));
@@ -292,7 +317,9 @@ impl Builder<'_> {
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
         let fallthrough = kubernetes::fallthrough(config);
         self.ready.push(Arc::new(ClusterReady(Arc::clone(cluster))));
-        parts.chain.push(Arc::new(Kubernetes::new(table.clone(), fallthrough.clone())));
+        let kubernetes = Arc::new(Kubernetes::new(table.clone(), fallthrough.clone()));
+        parts.chain.push(Arc::clone(&kubernetes) as Arc<dyn Plugin>);
+        parts.sources.push(kubernetes);
         let short = parts.short_plan();
         short.table = Some(table);
         short.fallthrough = fallthrough;
