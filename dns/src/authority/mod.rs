@@ -9,8 +9,10 @@ pub mod build;
 pub mod data;
 pub mod generate;
 pub mod held;
+pub mod incoming;
 pub mod lookup;
 pub mod master;
+pub mod watched;
 
 pub use build::{Builder, ZoneError};
 pub use data::ZoneData;

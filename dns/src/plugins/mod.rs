@@ -37,6 +37,7 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod secondary;
 pub mod shed;
 #[cfg(test)]
 pub(crate) mod stand_in;
@@ -129,6 +130,8 @@ pub enum PluginConfig {
     Kubernetes(Box<kubernetes::config::Config>),
     /// All `file` directives of a block.
     File(file::config::Config),
+    /// All `secondary` directives of a block.
+    Secondary(secondary::config::Config),
     /// `loop`.
     Loop(r#loop::config::Config),
     /// One `forward`; a block may have several.
@@ -180,6 +183,7 @@ impl PluginConfig {
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
             Self::File(_) => "file",
+            Self::Secondary(_) => "secondary",
             Self::Loop(_) => "loop",
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
@@ -210,6 +214,7 @@ impl PluginConfig {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
+            (Self::Secondary(all), Self::Secondary(more)) => all.absorb(more),
             (Self::Transfer(all), Self::Transfer(more)) => all.rules.extend(more.rules),
             (Self::File(all), Self::File(more)) => all.absorb(more),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
@@ -307,7 +312,9 @@ pub const REGISTRY: [Entry; 62] = [
     }),
     repeats("file", |line, cx| file::config::parse(line, cx).map(PluginConfig::File)),
     not_yet("auto"),
-    not_yet("secondary"),
+    repeats("secondary", |line, cx| {
+        secondary::config::parse(line, cx).map(PluginConfig::Secondary)
+    }),
     not_yet("etcd"),
     once("loop", |line, cx| r#loop::config::parse(line, cx).map(PluginConfig::Loop)),
     repeats("forward", |line, cx| {

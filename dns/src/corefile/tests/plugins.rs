@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 41] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 42] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -170,6 +170,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 41] = [
         "root",
         include_str!("../../plugins/root/cases.txt"),
         include_str!("../../plugins/root/README.md"),
+    ),
+    (
+        "secondary",
+        include_str!("../../plugins/secondary/cases.txt"),
+        include_str!("../../plugins/secondary/README.md"),
     ),
     (
         "shed",

@@ -34,6 +34,7 @@ use crate::{
         minimal::Minimal,
         nsid::Nsid,
         rewrite::Rewrite,
+        secondary::Secondary,
         template::Template,
         tls::{self, identity::Identity},
         transfer::{Transfer, source::Source},
@@ -178,6 +179,11 @@ impl Builder<'_> {
                     self.plan.once_served.push(Box::new(tell));
                 }
                 parts.sources.push(file);
+            }
+            PluginConfig::Secondary(config) => {
+                let secondary = Secondary::start(config, parts.notify().as_ref());
+                parts.chain.push(Arc::clone(&secondary) as Arc<dyn Plugin>);
+                parts.sources.push(secondary);
             }
             PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
             PluginConfig::Nsid(config) => {
