@@ -78,3 +78,13 @@ fn rewrites() {
 fn records() {
     fuzz("record", crate::record, 20_000);
 }
+
+#[test]
+fn zones() {
+    fuzz("zone", crate::zone, 10_000);
+}
+
+#[test]
+fn transfers() {
+    fuzz("transfer", crate::transfer, 20_000);
+}

@@ -105,7 +105,7 @@ fn nsd(folder: &Path, port: u16, zones: &[(&str, String)]) -> anyhow::Result<Pro
     let mut text = format!(
         "server:\n  ip-address: 127.0.0.1@{port}\n  zonesdir: \"{at}\"\n  pidfile: \"{at}/nsd.pid\"\n  \
          xfrdfile: \"{at}/xfrd.state\"\n  xfrdir: \"{at}\"\n  zonelistfile: \"{at}/zone.list\"\n  \
-         username: \"\"\n  server-count: 1\n  verbosity: 2\nremote-control:\n  control-enable: no\n"
+         username: \"\"\n  database: \"\"\n  server-count: 1\n  verbosity: 2\nremote-control:\n  control-enable: no\n"
     );
     for (name, more) in zones {
         text += &format!("zone:\n  name: {name}\n  zonefile: {name}.zone\n{more}");

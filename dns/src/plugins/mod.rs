@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod any;
+pub mod auto;
 pub mod autopath;
 pub mod bind;
 pub mod bufsize;
@@ -130,6 +131,8 @@ pub enum PluginConfig {
     Kubernetes(Box<kubernetes::config::Config>),
     /// All `file` directives of a block.
     File(file::config::Config),
+    /// `auto`.
+    Auto(Box<auto::config::Config>),
     /// All `secondary` directives of a block.
     Secondary(secondary::config::Config),
     /// `loop`.
@@ -184,6 +187,7 @@ impl PluginConfig {
             Self::Kubernetes(_) => "kubernetes",
             Self::File(_) => "file",
             Self::Secondary(_) => "secondary",
+            Self::Auto(_) => "auto",
             Self::Loop(_) => "loop",
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
@@ -311,7 +315,7 @@ pub const REGISTRY: [Entry; 62] = [
         kubernetes::config::parse(line, cx).map(Box::new).map(PluginConfig::Kubernetes)
     }),
     repeats("file", |line, cx| file::config::parse(line, cx).map(PluginConfig::File)),
-    not_yet("auto"),
+    once("auto", |line, cx| auto::config::parse(line, cx).map(Box::new).map(PluginConfig::Auto)),
     repeats("secondary", |line, cx| {
         secondary::config::parse(line, cx).map(PluginConfig::Secondary)
     }),

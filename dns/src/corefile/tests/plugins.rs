@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 42] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 43] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -14,6 +14,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 42] = [
         "any",
         include_str!("../../plugins/any/cases.txt"),
         include_str!("../../plugins/any/README.md"),
+    ),
+    (
+        "auto",
+        include_str!("../../plugins/auto/cases.txt"),
+        include_str!("../../plugins/auto/README.md"),
     ),
     (
         "autopath",

@@ -92,7 +92,7 @@ impl Transfer {
             || Failure::with_code("transfer", ResponseCode::Refused, FailureReason::Refused);
         let streamed = matches!(query.origin.transport, Transport::Tcp | Transport::Tls);
         let datagram = query.origin.transport == Transport::Udp;
-        if !streamed && !(incremental && datagram) {
+        if !(streamed || incremental && datagram) {
             return Err(refused());
         }
         let client = query.origin.client.ip().to_canonical();

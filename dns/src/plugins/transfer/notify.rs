@@ -40,7 +40,8 @@ impl Notifier {
             for secondary in to {
                 match tell(&zone, secondary, source).await {
                     Ok(()) => {
-                        tracing::debug!(target: "plugin/transfer", "told {secondary} of the zone {zone}")
+                        let told = format_args!("told {secondary} of the zone {zone}");
+                        tracing::debug!(target: "plugin/transfer", "{told}");
                     }
                     Err(what) => tracing::warn!(
                         target: "plugin/transfer",

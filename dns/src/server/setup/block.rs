@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use hickory_proto::rr::Name;
+
 use super::{Builder, Page, SetupError};
 use crate::{
     authority::held::Notify,
@@ -15,6 +17,7 @@ use crate::{
         PluginConfig,
         acl::Acl,
         any::Any,
+        auto::Auto,
         autopath::Autopath,
         cache::{self, Cache},
         cancel::Cancel,
@@ -172,13 +175,16 @@ impl Builder<'_> {
             }
             PluginConfig::File(config) => {
                 let file = File::start(config, parts.notify());
+                let zones = file.zones().iter().map(|zone| zone.name.clone()).collect();
+                self.tell_at_start(parts, zones);
                 parts.chain.push(Arc::clone(&file) as Arc<dyn Plugin>);
-                if let Some(notify) = parts.notify() {
-                    let zones: Vec<_> = file.zones().iter().map(|zone| zone.name.clone()).collect();
-                    let tell = move || zones.iter().for_each(|zone| notify(zone));
-                    self.plan.once_served.push(Box::new(tell));
-                }
                 parts.sources.push(file);
+            }
+            PluginConfig::Auto(config) => {
+                let auto = Auto::start(config, parts.notify());
+                self.tell_at_start(parts, auto.names());
+                parts.chain.push(Arc::clone(&auto) as Arc<dyn Plugin>);
+                parts.sources.push(auto);
             }
             PluginConfig::Secondary(config) => {
                 let secondary = Secondary::start(config, parts.notify().as_ref());
@@ -248,6 +254,14 @@ impl Builder<'_> {
             PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
         }
         Ok(())
+    }
+
+    /// Has `transfer` tell of these zones once they are served: they may have changed while nobody served them.
+    fn tell_at_start(&mut self, parts: &Parts, zones: Vec<Name>) {
+        if let Some(notify) = parts.notify() {
+            let tell = move || zones.iter().for_each(|zone| notify(zone));
+            self.plan.once_served.push(Box::new(tell));
+        }
     }
 
     /// The certificate of these settings, one for all blocks that have them.
