@@ -38,13 +38,19 @@ pub struct Latency {
     pub p99_us: f64,
 }
 
-/// Loads the server as fast as it goes, with 100 queries in flight.
+/// Loads the server as fast as it goes over this transport (dnsperf's word), with 100 queries in
+/// flight on four connections, where there are any.
 ///
 /// # Errors
 /// If dnsperf does not run, or gets no answer.
-pub fn load(process: u32, port: u16, queries: &Path, seconds: u32) -> anyhow::Result<Round> {
+pub fn load(
+    process: u32,
+    (transport, port): (&str, u16),
+    queries: &Path,
+    seconds: u32,
+) -> anyhow::Result<Round> {
     let before = cpu_nanos(process)?;
-    let output = dnsperf(port, queries, seconds, &["-q", "100"])?;
+    let output = dnsperf(port, queries, seconds, &["-q", "100", "-m", transport])?;
     let spent = cpu_nanos(process)? - before;
     let completed = number_behind(&output, "Queries completed:")?;
     if completed == 0.0 {
@@ -56,6 +62,15 @@ pub fn load(process: u32, port: u16, queries: &Path, seconds: u32) -> anyhow::Re
         lost: number_behind(&output, "Queries lost:")?,
         rss_mib: rss_mib(process)?,
     })
+}
+
+/// Asks every query once, no faster than a server with a cold cache can answer.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_once(port: u16, queries: &Path) -> anyhow::Result<()> {
+    let more = ["-q", "50", "-n", "1", "-Q", "10000"];
+    dnsperf(port, queries, 600, &more).map(drop)
 }
 
 /// Latency at 2,000 queries a second.

@@ -19,6 +19,8 @@ pub struct Server {
     pub program: Program,
     /// Its DNS port on loopback.
     pub port: u16,
+    /// Ports of further transports, in the order in which they were asked for.
+    pub transports: Vec<u16>,
     /// Its HTTP port for metrics, if it has one.
     pub metrics: Option<u16>,
     /// Its HTTP port for readiness, if it has one.
@@ -30,6 +32,8 @@ pub struct Server {
 pub struct Extra {
     /// Further lines of the server block: `cache 30`, `forward …`.
     pub lines: String,
+    /// Further transports, each with a port of its own; `lines` has the `tls` for them.
+    pub transports: &'static [&'static str],
 }
 
 /// Starts Daymark from kubeadm's Corefile, its objects from the API server.
@@ -60,8 +64,15 @@ fn with_corefile(
 ) -> anyhow::Result<Server> {
     let (port, metrics, ready, health) =
         (ports::free(), ports::free(), ports::free(), ports::free());
+    let transports: Vec<u16> = extra.transports.iter().map(|_| ports::free()).collect();
+    let more: String = extra
+        .transports
+        .iter()
+        .zip(&transports)
+        .map(|(scheme, port)| format!(" {scheme}://.:{port}"))
+        .collect();
     let corefile = format!(
-        ".:{port} {{\n    errors\n    health 127.0.0.1:{health} {{\n        lameduck 5s\n    }}\n    \
+        ".:{port}{more} {{\n    errors\n    health 127.0.0.1:{health} {{\n        lameduck 5s\n    }}\n    \
          ready 127.0.0.1:{ready}\n    kubernetes cluster.local in-addr.arpa ip6.arpa {{\n        \
          kubeconfig {}\n        pods insecure\n        fallthrough in-addr.arpa ip6.arpa\n        \
          ttl 30\n    }}\n    prometheus 127.0.0.1:{metrics}\n{}    reload\n    loadbalance\n}}\n",
@@ -73,7 +84,8 @@ fn with_corefile(
     let mut arguments: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     arguments.push(path.display().to_string());
     let program = pinned(program, &arguments, &folder.join(format!("{name}-{port}.log")))?;
-    Ok(Server { name, program, port, metrics: Some(metrics), ready: Some(ready) })
+    let (metrics, ready) = (Some(metrics), Some(ready));
+    Ok(Server { name, program, port, transports, metrics, ready })
 }
 
 /// Starts Knot DNS with the zone.
@@ -94,7 +106,7 @@ pub fn knot(folder: &Path, zone: &Path) -> anyhow::Result<Server> {
     std::fs::write(&path, configuration)?;
     let arguments = ["-c".to_owned(), path.display().to_string()];
     let program = pinned(Path::new("knotd"), &arguments, &own.join("log"))?;
-    Ok(Server { name: "knot", program, port, metrics: None, ready: None })
+    Ok(Server { name: "knot", program, port, transports: Vec::new(), metrics: None, ready: None })
 }
 
 /// Starts NSD with the zone.
@@ -116,7 +128,7 @@ pub fn nsd(folder: &Path, zone: &Path) -> anyhow::Result<Server> {
     std::fs::write(&path, configuration)?;
     let arguments = ["-d".to_owned(), "-c".to_owned(), path.display().to_string()];
     let program = pinned(Path::new("nsd"), &arguments, &own.join("log"))?;
-    Ok(Server { name: "nsd", program, port, metrics: None, ready: None })
+    Ok(Server { name: "nsd", program, port, transports: Vec::new(), metrics: None, ready: None })
 }
 
 /// Starts unbound as the resolver behind a forwarder, on the generator's side of the machine.
@@ -136,7 +148,14 @@ pub fn unbound(folder: &Path, local_data: &str) -> anyhow::Result<Server> {
     std::fs::write(&path, configuration)?;
     let arguments = ["-c".to_owned(), path.display().to_string()];
     let program = Program::start(&which("unbound"), arguments, &own.join("log"))?;
-    Ok(Server { name: "unbound", program, port, metrics: None, ready: None })
+    Ok(Server {
+        name: "unbound",
+        program,
+        port,
+        transports: Vec::new(),
+        metrics: None,
+        ready: None,
+    })
 }
 
 impl Server {

@@ -1,6 +1,6 @@
 //! The command line: verbs and flags, and CoreDNS's own way of writing them.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -64,6 +64,10 @@ pub(crate) struct DnsOptions {
     /// server has told all.
     #[arg(long, value_name = "DIR", env = "DAYMARK_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Take over the sockets of the server that offers them at this unix socket, and offer them there:
+    /// so one process follows another in a network namespace and no query is lost.
+    #[arg(long, value_name = "SOCKET", env = "DAYMARK_HANDOVER")]
+    pub(crate) handover: Option<PathBuf>,
     /// Write the process id to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,
@@ -98,6 +102,9 @@ pub(crate) enum LogFormat {
 pub(crate) enum CheckWhat {
     /// A Corefile: all mistakes at once, each with its place and the remedy.
     Corefile(CorefileOptions),
+    /// Two servers: asks both the same and reports where they answer differently.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareOptions),
 }
 
 /// Flags of `daymark check corefile`.
@@ -109,6 +116,47 @@ pub(crate) struct CorefileOptions {
     /// Port for server blocks that name none.
     #[arg(long, short = 'p', default_value_t = 53)]
     pub(crate) port: u16,
+    /// Say what each block does, in the order in which it does it, and where CoreDNS does otherwise.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  daymark check compare --old 10.96.0.10:53 --new 10.96.0.99:53 --from-api --kubeconfig ~/.kube/config
+  daymark check compare --old 127.0.0.1:1053 --new 127.0.0.1:2053 --queries queries.txt
+
+The exit status is 0 if all answers are the same, 1 if some differ, 2 if that can't be told.";
+
+/// Flags of `daymark check compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// The server that is used today.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) old: SocketAddr,
+    /// The server that is to take its place.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) new: SocketAddr,
+    /// A file of questions, `NAME TYPE` a line, as dnsperf has them.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "from_api",
+        required_unless_present = "from_api"
+    )]
+    pub(crate) queries: Option<PathBuf>,
+    /// Ask for everything that the cluster's Services and endpoints have names for.
+    #[arg(long)]
+    pub(crate) from_api: bool,
+    /// How to reach the API server; without it as a Pod does.
+    #[arg(long, value_name = "FILE", requires = "from_api")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The cluster's zone.
+    #[arg(long, default_value = "cluster.local", requires = "from_api")]
+    pub(crate) zone: String,
+    /// TTLs count too.
+    #[arg(long)]
+    pub(crate) ttl: bool,
 }
 
 /// What `--version` prints.
@@ -117,7 +165,11 @@ pub(crate) fn version() -> String {
 }
 
 /// CoreDNS's flags, which it writes with one dash (two work as well).
-const COREDNS_FLAGS: [&str; 6] = ["conf", "dns.port", "pidfile", "plugins", "version", "quiet"];
+const COREDNS_FLAGS: [&str; 7] =
+    ["conf", "dns.port", "log-format", "pidfile", "plugins", "version", "quiet"];
+
+/// Those that are there or not.
+const SWITCHES: [&str; 3] = ["plugins", "version", "quiet"];
 
 /// The command line in clap's spelling: CoreDNS's single-dash flags get their second dash, and a
 /// program called `coredns` means `daymark dns`.
@@ -134,11 +186,26 @@ pub(crate) fn normalized(arguments: impl IntoIterator<Item = OsString>) -> Vec<O
     if !called_coredns && rest.peek().is_some_and(is_coredns_flag) {
         normalized.push("dns".into());
     }
-    normalized.extend(rest.map(|argument| match is_coredns_flag(&argument) {
-        true => [OsString::from("-"), argument].concat_os(),
-        false => argument,
+    normalized.extend(rest.filter_map(|argument| match is_coredns_flag(&argument) {
+        true => without_truth([OsString::from("-"), argument].concat_os()),
+        false => without_truth(argument),
     }));
     normalized
+}
+
+/// A switch as Go's flags may have it, `--quiet=true`, without its value; nothing where that is
+/// false. Any other argument as it is.
+fn without_truth(argument: OsString) -> Option<OsString> {
+    let parts = argument.to_str().and_then(|text| text.strip_prefix("--")?.split_once('='));
+    match parts {
+        Some((name, "1" | "t" | "T" | "true" | "True" | "TRUE")) if SWITCHES.contains(&name) => {
+            Some(format!("--{name}").into())
+        }
+        Some((name, "0" | "f" | "F" | "false" | "False" | "FALSE")) if SWITCHES.contains(&name) => {
+            None
+        }
+        _ => Some(argument),
+    }
 }
 
 fn is_coredns_flag(argument: &OsString) -> bool {
@@ -177,15 +244,31 @@ mod tests {
             "/coredns -conf=/etc/coredns/Corefile -p 1053",
             "daymark -conf /etc/coredns/Corefile -dns.port 1053",
             "daymark dns --conf /etc/coredns/Corefile --port 1053",
+            "/coredns -conf /etc/coredns/Corefile -log-format=json -p=1053",
         ] {
             let Verb::Dns(options) = parsed(line) else { panic!("{line}: not dns") };
             assert_eq!(options.conf.as_deref(), Some("/etc/coredns/Corefile".as_ref()), "{line}");
             assert_eq!(options.port, 1053, "{line}");
         }
-        let Verb::Dns(options) = parsed("coredns -quiet -plugins -pidfile /run/x") else {
-            panic!("not dns")
-        };
+        let line = "coredns -quiet -plugins -pidfile /run/x -log-format json";
+        let Verb::Dns(options) = parsed(line) else { panic!("not dns") };
         assert!(options.quiet && options.plugins && options.pidfile.is_some());
+        assert_eq!(options.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn switches_may_have_a_truth_value() {
+        for (line, quiet) in [
+            ("coredns -quiet=true -conf x", true),
+            ("coredns -quiet=0 -conf x", false),
+            ("coredns --quiet=False -plugins=1", false),
+            ("daymark dns --quiet", true),
+        ] {
+            let Verb::Dns(options) = parsed(line) else { panic!("{line}: not dns") };
+            assert_eq!(options.quiet, quiet, "{line}");
+        }
+        let refused = normalized(["coredns", "-quiet=perhaps"].map(OsString::from));
+        assert!(Arguments::try_parse_from(refused).is_err());
     }
 
     #[test]

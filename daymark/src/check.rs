@@ -1,29 +1,8 @@
-//! `daymark check`.
+//! `daymark check`: what can be said before something is used.
 
-use std::process::ExitCode;
+mod compare;
+mod corefile;
+mod explain;
+mod questions;
 
-use daymark_dns::corefile::{self, check::Environment, mistake::Report, source::Disk};
-
-use crate::{
-    arguments::CorefileOptions,
-    output::{complain, print},
-};
-
-/// Checks a Corefile and reports every mistake.
-pub(crate) fn corefile(options: &CorefileOptions) -> ExitCode {
-    let environment = Environment { reader: &Disk, default_port: options.port };
-    match corefile::load(&options.file, &environment) {
-        Ok(checked) => {
-            for warning in checked.warnings {
-                complain(&format!("{:?}\n", miette::Report::new(warning)));
-            }
-            let (file, blocks) = (options.file.display(), checked.servers.len());
-            print(&format!("{file}: {blocks} server blocks, no mistakes\n"));
-            ExitCode::SUCCESS
-        }
-        Err(mistakes) => {
-            complain(&format!("{:?}\n", miette::Report::new(Report::from(mistakes))));
-            ExitCode::FAILURE
-        }
-    }
-}
+pub(crate) use self::{compare::compare, corefile::corefile};

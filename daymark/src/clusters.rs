@@ -109,6 +109,10 @@ impl OpenCluster for Cluster {
         self.0.reader.clone()
     }
 
+    fn is_away(&self) -> bool {
+        !self.0.status().troubles.is_empty()
+    }
+
     fn trouble(&self) -> Option<String> {
         let saved = self.0.reader.saved_at().map(|at| {
             let age = at.elapsed().unwrap_or_default().as_secs();

@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn both_defaults_are_valid_and_differ_in_what_they_open() {
         let reader = Memory::default().file(RESOLV_CONF, "nameserver 192.0.2.53\n");
-        let environment = Environment { reader: &reader, default_port: 53 };
+        let environment = Environment { reader: &reader, default_port: 53, extensions: &[] };
         let names = |text: String| {
             let checked = load_text("default", text, &environment).expect("a valid Corefile");
             let plugins = checked.servers[0].plugins.iter();
@@ -84,7 +84,7 @@ mod tests {
         assert!(has_resolver("nameserver 192.0.2.1"));
         let text = render(true, &[Ipv4Addr::LOCALHOST.into()], false);
         assert!(!text.contains("forward"));
-        let environment = Environment { reader: &Disk, default_port: 53 };
+        let environment = Environment { reader: &Disk, default_port: 53, extensions: &[] };
         assert!(load_text("default", text, &environment).is_ok());
     }
 }

@@ -86,6 +86,10 @@ fn serve(
         }
         tokio::select! {
             () = signals.obey(&server) => Ok(ExitCode::SUCCESS),
+            () = server.succeeded() => {
+                server.leave().await;
+                Ok(ExitCode::SUCCESS)
+            }
             _logged = server.fatal() => Ok(ExitCode::FAILURE),
         }
     })
@@ -105,6 +109,7 @@ fn server_options(options: &DnsOptions, metrics: Arc<Metrics>) -> Options {
         origin,
         reader: Arc::new(Disk),
         default_port: options.port,
+        extensions: Vec::new(),
         source: Arc::new(Clusters::new(
             options.manifests.clone(),
             options.state_dir.clone(),
@@ -113,6 +118,7 @@ fn server_options(options: &DnsOptions, metrics: Arc<Metrics>) -> Options {
         metrics,
         loop_exit: options.loop_exit,
         descriptors: raise_descriptors(),
+        handover: options.handover.clone(),
     }
 }
 
@@ -192,9 +198,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another process may have taken the file over or away; either is fine at the end. What is no
-        // file (/dev/stdout) was there before us.
-        if self.0.is_file() {
+        // Another process may have taken the file over (a successor does) or away; either is fine at the
+        // end. What is no file (/dev/stdout) was there before us.
+        let ours = format!("{}\n", std::process::id());
+        if self.0.is_file() && std::fs::read_to_string(&self.0).is_ok_and(|text| text == ours) {
             let _ = std::fs::remove_file(&self.0);
         }
     }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     match arguments.verb {
         Verb::Dns(options) => dns::run(*options),
         Verb::Check { what: CheckWhat::Corefile(options) } => check::corefile(&options),
+        Verb::Check { what: CheckWhat::Compare(options) } => check::compare(&options),
         Verb::Version => {
             output::print(&format!("{}\n", arguments::version()));
             ExitCode::SUCCESS

@@ -47,7 +47,7 @@ pub fn message(bytes: &[u8]) {
 /// A Corefile: checked without a panic.
 pub fn corefile(bytes: &[u8]) {
     let reader = Memory::default();
-    let environment = Environment { reader: &reader, default_port: 53 };
+    let environment = Environment { reader: &reader, default_port: 53, extensions: &[] };
     let text = String::from_utf8_lossy(bytes).into_owned();
     // Mistakes must also be printable.
     if let Err(mistakes) = corefile::load_text("Corefile", text, &environment) {

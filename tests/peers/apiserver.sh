@@ -1,6 +1,6 @@
 #!/bin/bash
 # A Kubernetes control plane without nodes for tests, on loopback only:
-# etcd, kube-apiserver and, with KCM=1, kube-controller-manager.
+# etcd, kube-apiserver and, with KCM=1, kube-controller-manager, with SCHEDULER=1 kube-scheduler.
 #
 #   apiserver.sh start DIR     keys, data, logs and pid files go to DIR; prints the kubeconfig's path
 #   apiserver.sh status DIR    one line per process; fails unless etcd and kube-apiserver run
@@ -9,8 +9,11 @@
 #
 # Environment:
 #   PEERS_BIN                  folder with etcd, kube-apiserver, kube-controller-manager (required to start)
-#   PORT ETCD_PORT ETCD_PEER_PORT KCM_PORT    [6443 2379 2380 10257]
+#   PORT ETCD_PORT ETCD_PEER_PORT KCM_PORT SCHEDULER_PORT    [6443 2379 2380 10257 10259]
 #   KCM                        [0] 1: EndpointSlices from selectors, namespace deletion, ServiceAccounts, pod GC
+#   SCHEDULER                  [0] 1: Pods are given nodes
+#   AUTHORIZATION              [RBAC] e.g. Node,RBAC
+#   ADVERTISED                 [198.51.100.1] the address in the EndpointSlice of default/kubernetes
 #   SERVICE_CIDR               [10.96.0.0/16,fd00:10:96::/112]
 #   APISERVER_FLAGS            further kube-apiserver flags, split at white space
 #
@@ -23,11 +26,13 @@ port=${PORT:-6443}
 etcd_port=${ETCD_PORT:-2379}
 etcd_peer_port=${ETCD_PEER_PORT:-2380}
 kcm_port=${KCM_PORT:-10257}
+scheduler_port=${SCHEDULER_PORT:-10259}
 with_kcm=${KCM:-0}
+with_scheduler=${SCHEDULER:-0}
 service_cidr=${SERVICE_CIDR:-10.96.0.0/16,fd00:10:96::/112}
-# Written into the EndpointSlice of default/kubernetes and nowhere else: the API
-# refuses loopback addresses there. Nothing listens on it and nothing is sent to it.
-advertised=198.51.100.1
+# The API refuses loopback addresses there. Nothing listens on the one that is chosen by default, and
+# nothing is sent to it.
+advertised=${ADVERTISED:-198.51.100.1}
 
 fail() { echo "apiserver.sh: $*" >&2; exit 1; }
 
@@ -89,9 +94,10 @@ make_keys() {
       -subj /CN=daymark-tests -keyout ca.key -out ca.crt \
       -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
     issue server /CN=kube-apiserver serverAuth \
-      IP:127.0.0.1,IP:::1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes.default.svc
+      IP:127.0.0.1,IP:::1,IP:10.96.0.1,IP:"$advertised",DNS:localhost,DNS:kubernetes.default,DNS:kubernetes.default.svc
     issue admin /O=system:masters/CN=admin clientAuth
     issue kcm /CN=system:kube-controller-manager clientAuth
+    issue scheduler /CN=system:kube-scheduler clientAuth
     openssl genrsa -out accounts.key 2048
     openssl rsa -in accounts.key -pubout -out accounts.pub
     touch complete
@@ -136,8 +142,9 @@ start_apiserver() {
   local admission=()
   [ "$with_kcm" = 1 ] || admission=(--disable-admission-plugins=ServiceAccount)
   # shellcheck disable=SC2086 -- APISERVER_FLAGS is a list
-  launch kube-apiserver --etcd-servers="http://127.0.0.1:$etcd_port" --authorization-mode=RBAC \
-    --bind-address=127.0.0.1 --secure-port="$port" --advertise-address=$advertised \
+  launch kube-apiserver --etcd-servers="http://127.0.0.1:$etcd_port" \
+    --authorization-mode="${AUTHORIZATION:-RBAC}" \
+    --bind-address=127.0.0.1 --secure-port="$port" --advertise-address="$advertised" \
     --tls-cert-file="$dir/pki/server.crt" --tls-private-key-file="$dir/pki/server.key" \
     --client-ca-file="$dir/pki/ca.crt" --cert-dir="$dir/pki" \
     --service-cluster-ip-range="$service_cidr" \
@@ -160,6 +167,15 @@ start_kcm() {
   await kube-controller-manager 60 api api/v1/namespaces/default/serviceaccounts/default
 }
 
+start_scheduler() {
+  kubeconfig scheduler
+  launch kube-scheduler --kubeconfig="$dir/scheduler.kubeconfig" \
+    --authentication-kubeconfig="$dir/scheduler.kubeconfig" \
+    --authorization-kubeconfig="$dir/scheduler.kubeconfig" \
+    --bind-address=127.0.0.1 --secure-port="$scheduler_port" --cert-dir="$dir/pki" --leader-elect=false
+  await kube-scheduler 60 curl -fsSk -m 2 "https://127.0.0.1:$scheduler_port/healthz"
+}
+
 start() {
   [ -n "${PEERS_BIN:-}" ] || fail "set PEERS_BIN to the folder that 'cargo xtask peers' filled"
   for program in etcd kube-apiserver; do
@@ -170,6 +186,7 @@ start() {
   running etcd || start_etcd
   running kube-apiserver || start_apiserver
   [ "$with_kcm" != 1 ] || running kube-controller-manager || start_kcm
+  [ "$with_scheduler" != 1 ] || running kube-scheduler || start_scheduler
   echo "$dir/admin.kubeconfig"
 }
 
@@ -189,7 +206,7 @@ end() {
 
 end_all() {
   local name
-  for name in kube-controller-manager kube-apiserver etcd; do end "$name"; done
+  for name in kube-scheduler kube-controller-manager kube-apiserver etcd; do end "$name"; done
 }
 
 guard() {

@@ -70,7 +70,7 @@ impl ControlPlane {
     pub fn make(&self, manifest: &Value) -> anyhow::Result<()> {
         let (collection, name) = path(manifest)?;
         match self.call(Method::POST, &collection, Some(manifest)) {
-            Err(error) if error.to_string().contains("AlreadyExists") => {}
+            Err(error) if format!("{error:#}").contains("AlreadyExists") => {}
             other => drop(other?),
         }
         let object = format!("{collection}/{name}");
@@ -139,6 +139,17 @@ impl ControlPlane {
             .output()?;
         anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    /// Has the API server check an object as if it were to be created, unknown fields too, and
+    /// keeps nothing.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub fn dry_run(&self, manifest: &Value) -> anyhow::Result<Value> {
+        let (collection, _) = path(manifest)?;
+        let path = format!("{collection}?dryRun=All&fieldValidation=Strict");
+        self.call(Method::POST, &path, Some(manifest))
     }
 
     /// One call of the API.

@@ -66,6 +66,18 @@ impl Upstream {
         Ok(Upstream { address, counts })
     }
 
+    /// Waits until a name was asked for.
+    ///
+    /// # Panics
+    /// If it is not for long.
+    pub fn wait_for(&self, name: &str) {
+        let start = std::time::Instant::now();
+        while self.count(name) == 0 {
+            assert!(start.elapsed() < crate::process::PATIENCE, "nobody asked for {name}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// How often a name was asked for, whatever the type.
     pub fn count(&self, name: &str) -> usize {
         let counts = self.counts.lock().expect("nobody panics with the lock");

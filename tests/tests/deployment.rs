@@ -156,20 +156,18 @@ fn account() -> Value {
     json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata })
 }
 
-/// The ServiceAccount and the least that it may do.
+/// The ServiceAccount, and what the manifests' role lets it do.
 fn allow(plane: &ControlPlane) -> anyhow::Result<()> {
     const GROUP: &str = "rbac.authorization.k8s.io";
     let version = format!("{GROUP}/v1");
-    let verbs = ["list", "watch"];
+    let role = peers::repository().join("deploy/manifests/clusterrole.yaml");
+    let role: Value = serde_saphyr::from_str(&std::fs::read_to_string(role)?)?;
     retried(|| plane.make(&account()))?;
     plane.make(&json!({
         "apiVersion": version,
         "kind": "ClusterRole",
         "metadata": { "name": "tests:coredns" },
-        "rules": [
-            { "apiGroups": [""], "resources": ["services", "namespaces"], "verbs": verbs },
-            { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs },
-        ],
+        "rules": role["rules"],
     }))?;
     plane.make(&json!({
         "apiVersion": version,

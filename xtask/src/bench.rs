@@ -19,6 +19,19 @@ pub(crate) enum What {
 
 /// Builds what is compared, and compares.
 pub(crate) fn run(what: What, flags: &[String]) -> anyhow::Result<()> {
+    match what {
+        What::Dns => built("dns", flags),
+    }
+}
+
+/// Builds what is to last, and lets it.
+pub(crate) fn soak(what: What, flags: &[String]) -> anyhow::Result<()> {
+    match what {
+        What::Dns => built("soak", flags),
+    }
+}
+
+fn built(program: &str, flags: &[String]) -> anyhow::Result<()> {
     packages::for_benchmarks();
     peers::build()?;
     execute(cargo().args([
@@ -29,9 +42,6 @@ pub(crate) fn run(what: What, flags: &[String]) -> anyhow::Result<()> {
         "--package",
         "daymark-bench",
     ]))?;
-    let program = match what {
-        What::Dns => "dns",
-    };
     // Not by `cargo run`, which would build it once more with other features of its dependencies.
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("xtask lies in target/PROFILE")?;

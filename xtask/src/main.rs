@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod image;
 mod lint;
+mod manifests;
+mod nodes;
 mod packages;
 mod peers;
 mod shell;
@@ -27,11 +30,25 @@ enum Verb {
     Lint,
     /// Build the peers that tests and benchmarks run against, once, into a cache.
     Peers,
+    /// Make the container image without Docker: a static release build and an OCI archive.
+    Image(image::Options),
+    /// Write the plain manifests of deploy/ anew, from the chart.
+    Manifests,
+    /// Run the image in Pods of two real nodes on this machine: smoke checks and rolling updates.
+    Nodes(image::Options),
     /// Run a comparison with the peers and write its results to bench/results.
     Bench {
         /// Which: `dns`.
         what: bench::What,
         /// Further flags for the benchmark itself.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Ten minutes of changes, kills and failures, with every answer judged; not part of the tests.
+    Soak {
+        /// Which: `dns`.
+        what: bench::What,
+        /// Further flags for the soak itself.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
@@ -42,7 +59,11 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Lint => lint::run(),
         Verb::Peers => peers::build(),
+        Verb::Image(options) => image::build(&options).map(drop),
+        Verb::Nodes(options) => nodes::run(&options),
+        Verb::Manifests => manifests::write(),
         Verb::Bench { what, flags } => bench::run(what, &flags),
+        Verb::Soak { what, flags } => bench::soak(what, &flags),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

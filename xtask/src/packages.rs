@@ -13,6 +13,16 @@ const TESTS: [(&str, &str); 6] = [
     ("kdig", "knot-dnsutils"),
     ("promtool", "prometheus"),
 ];
+/// The same for real nodes.
+const NODES: [(&str, &str); 7] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("iptables", "iptables"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("dnsperf", "dnsperf"),
+    ("python3", "python3"),
+];
 /// The same for benchmarks.
 const BENCHMARKS: [(&str, &str); 4] =
     [("dnsperf", "dnsperf"), ("knotd", "knot"), ("nsd", "nsd"), ("unbound", "unbound")];
@@ -20,6 +30,11 @@ const BENCHMARKS: [(&str, &str); 4] =
 /// Installs what the tests lack.
 pub(crate) fn for_tests() {
     install(&TESTS);
+}
+
+/// Installs what real nodes lack.
+pub(crate) fn for_nodes() {
+    install(&NODES);
 }
 
 /// Installs what the benchmarks lack.

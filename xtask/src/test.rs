@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    lint, packages, peers,
+    image, lint, packages, peers,
     shell::{cargo, execute, is_installed},
 };
 
@@ -32,7 +32,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     // Black-box tests start the binary that lies beside them.
     execute(cargo().args(["build", "--package", "daymark"]))?;
     let mut count = Count::default();
-    let ended_well = counted(cargo().args(["test", "--workspace", "--no-fail-fast"]), &mut count)?;
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    // Those of the image are skipped without one: a static C library is not on every machine.
+    match image::build(&image::Options::for_tests()) {
+        Ok(archive) => drop(tests.env("DAYMARK_IMAGE", archive)),
+        Err(error) => println!("xtask: no image: {error:#}"),
+    }
+    let ended_well = counted(&mut tests, &mut count)?;
     let skipped = match count.skipped {
         0 => String::new(),
         skipped => format!(", {skipped} skipped"),

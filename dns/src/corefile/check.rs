@@ -14,6 +14,7 @@ use super::source::{Files, Reader, Span};
 use super::tree::{Corefile, Line, ServerBlock};
 use crate::plugins::autopath::config::Search;
 use crate::plugins::bind::config::{Config as Bind, Target};
+use crate::plugins::extension::{Extended, Extension};
 use crate::plugins::kubernetes::config::PodMode;
 use crate::plugins::tls::config::Config as Tls;
 use crate::plugins::{PluginConfig, REGISTRY, Support};
@@ -25,6 +26,8 @@ pub struct Environment<'a> {
     pub reader: &'a dyn Reader,
     /// The port of addresses that name none (`-dns.port`).
     pub default_port: u16,
+    /// Plugins beside those of this crate.
+    pub extensions: &'a [Extension],
 }
 
 /// A configuration without mistakes.
@@ -99,11 +102,8 @@ pub(crate) fn servers(
     environment: &Environment<'_>,
 ) -> (Vec<ServerConfig>, Findings) {
     let mut findings = Findings::default();
-    let servers: Vec<_> = corefile
-        .blocks
-        .iter()
-        .map(|block| server(block, environment.reader, &mut findings))
-        .collect();
+    let servers: Vec<_> =
+        corefile.blocks.iter().map(|block| server(block, environment, &mut findings)).collect();
     overlaps(&servers, environment.default_port, &mut findings);
     certificates(&servers, environment.default_port, &mut findings);
     shed(&servers, &mut findings);
@@ -111,7 +111,11 @@ pub(crate) fn servers(
     (servers, findings)
 }
 
-fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> ServerConfig {
+fn server(
+    block: &ServerBlock,
+    environment: &Environment<'_>,
+    findings: &mut Findings,
+) -> ServerConfig {
     for address in block.addresses.iter().filter(|address| address.scheme == Scheme::Grpc) {
         let what = format!("serving {}://", address.scheme.name());
         findings.push(Finding::new(address.span, Cause::NotYet { what }));
@@ -120,10 +124,19 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
         block.addresses.iter().flat_map(|address| address.zones.iter().cloned()).collect();
     let root = root(block);
     let mut first: HashMap<&str, Span> = HashMap::new();
-    let mut plugins: Vec<(usize, PluginConfig)> = Vec::new();
+    let mut plugins: Vec<(Place, PluginConfig)> = Vec::new();
     for line in &block.directives {
-        let Some(index) = REGISTRY.iter().position(|entry| entry.name == &*line.name().text) else {
-            findings.push(unknown_plugin(line));
+        let name = &*line.name().text;
+        if let Some(extension) = environment.extensions.iter().find(|one| one.name == name) {
+            let reader = environment.reader;
+            let mut checker = Checker::new(extension.name, &zones, root, reader, findings);
+            let config = (extension.parse)(line, &mut checker);
+            let place = Place::before(extension.before);
+            plugins.extend(config.map(|plugin| (place, PluginConfig::Extension(Extended(plugin)))));
+            continue;
+        }
+        let Some(index) = REGISTRY.iter().position(|entry| entry.name == name) else {
+            findings.push(unknown_plugin(line, environment.extensions));
             continue;
         };
         let entry = &REGISTRY[index];
@@ -132,7 +145,7 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
             findings.push(Finding::new(line.name().span, Cause::NotYet { what }));
             continue;
         };
-        let mut checker = Checker::new(entry.name, &zones, root, reader, findings);
+        let mut checker = Checker::new(entry.name, &zones, root, environment.reader, findings);
         let config = parse(line, &mut checker);
         if let Some(&earlier) = first.get(entry.name).filter(|_| !repeats) {
             let cause = Cause::Once { name: entry.name.to_owned(), place: "server block" };
@@ -140,9 +153,9 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
             continue;
         }
         first.entry(entry.name).or_insert(line.name().span);
-        plugins.extend(config.map(|config| (index, config)));
+        plugins.extend(config.map(|config| (Place::of(index), config)));
     }
-    plugins.sort_by_key(|(index, _)| *index);
+    plugins.sort_by_key(|(place, _)| *place);
     let mut chain: Vec<PluginConfig> = Vec::new();
     for (_, plugin) in plugins {
         let rest = match chain.last_mut() {
@@ -152,6 +165,26 @@ fn server(block: &ServerBlock, reader: &dyn Reader, findings: &mut Findings) -> 
         chain.extend(rest);
     }
     ServerConfig { addresses: block.addresses.clone(), plugins: chain, span: block.span }
+}
+
+/// Where a plugin stands in a chain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// In [`REGISTRY`]; its length behind all of it.
+    index: usize,
+    /// An extension stands before the plugin of this index.
+    itself: bool,
+}
+
+impl Place {
+    fn of(index: usize) -> Self {
+        Place { index, itself: true }
+    }
+
+    fn before(plugin: &str) -> Self {
+        let index = REGISTRY.iter().position(|entry| entry.name == plugin);
+        Place { index: index.unwrap_or(REGISTRY.len()), itself: false }
+    }
 }
 
 /// The block's `root`, wherever it stands; empty without one.
@@ -192,10 +225,11 @@ fn autopath(servers: &[ServerConfig], findings: &mut Findings) {
     }
 }
 
-fn unknown_plugin(line: &Line) -> Finding {
+fn unknown_plugin(line: &Line, extensions: &[Extension]) -> Finding {
     let name = &line.name().text;
     let finding = Finding::new(line.name().span, Cause::UnknownPlugin { name: name.to_string() });
-    match nearest(name, REGISTRY.iter().map(|entry| entry.name)) {
+    let known = REGISTRY.iter().map(|entry| entry.name);
+    match nearest(name, known.chain(extensions.iter().map(|extension| extension.name))) {
         Some(near) => finding.help(format!("did you mean `{near}`?")),
         None => finding,
     }

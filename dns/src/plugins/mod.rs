@@ -2,6 +2,7 @@
 //!
 //! [`REGISTRY`] is the one list of them, in the order in which they see a query.
 
+pub mod about;
 pub mod acl;
 pub mod any;
 pub mod auto;
@@ -14,6 +15,7 @@ pub mod chaos;
 pub mod debug;
 pub mod dns64;
 pub mod errors;
+pub mod extension;
 pub mod file;
 pub mod forward;
 pub mod header;
@@ -143,11 +145,13 @@ pub enum PluginConfig {
     Whoami(whoami::config::Config),
     /// `view`.
     View(view::config::Config),
+    /// A plugin of whoever embeds the server.
+    Extension(extension::Extended),
 }
 
 impl PluginConfig {
     /// The directive's name.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Metadata(_) => "metadata",
             Self::Quic(_) => "quic",
@@ -192,6 +196,7 @@ impl PluginConfig {
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
             Self::View(_) => "view",
+            Self::Extension(extended) => extended.0.name(),
         }
     }
 

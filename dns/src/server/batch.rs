@@ -24,6 +24,15 @@ const REPLY_ROOM: usize = 256 * 1024;
 /// Room for one IPv6 packet-info control message, the largest that is asked for.
 const CONTROL: usize = 64;
 
+/// Whether to wait for a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Until there is one, or the socket's read time-out has passed.
+    ForOne,
+    /// Not at all.
+    No,
+}
+
 /// Where a datagram came from and what it was sent to: enough to answer from there.
 #[derive(Clone)]
 pub struct Peer {
@@ -99,11 +108,11 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Waits for at least one datagram and takes what else is there, up to [`BATCH`].
+    /// Takes what is there, up to [`BATCH`] datagrams, and waits for the first if it may.
     ///
     /// # Errors
-    /// The socket's; `EAGAIN` when a read time-out is set and passed.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    /// The socket's; `EAGAIN` when nothing came within its read time-out.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: Wait) -> io::Result<usize> {
         // Entries that the last call did not reach are as they were armed.
         (0..(self.received + 1).min(BATCH)).for_each(|index| self.arm(index));
         self.received = 0;
@@ -114,7 +123,10 @@ impl Batch {
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
-                libc::MSG_WAITFORONE,
+                match wait {
+                    Wait::ForOne => libc::MSG_WAITFORONE,
+                    Wait::No => libc::MSG_DONTWAIT,
+                },
                 ptr::null_mut(),
             )
         };

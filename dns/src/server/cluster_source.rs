@@ -22,6 +22,11 @@ pub trait OpenCluster: Send + Sync {
     fn reader(&self) -> Reader;
     /// What is known to be wrong with its source now, for people.
     fn trouble(&self) -> Option<String>;
+    /// Whether its source does not answer: who waits for it had better go on with a saved state, if
+    /// there is one.
+    fn is_away(&self) -> bool {
+        false
+    }
 }
 
 /// Why a cluster can't be opened, in words for people.

@@ -3,7 +3,14 @@
 //! A connection is for one request and for a short time: so a client that sends or takes nothing
 //! holds its place no longer than any other, and the bound on connections is one that frees itself.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -25,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::{Admission, Place},
+    handover::{Handed, Inherited, Use},
     listening::ListenError,
 };
 use crate::{metrics::Metrics, plugins::ready::Readiness};
@@ -50,7 +58,14 @@ pub struct Pages {
 /// The HTTP servers of one process.
 #[derive(Default)]
 pub struct HttpServers {
-    open: HashMap<SocketAddr, (Arc<ArcSwap<Pages>>, CancellationToken)>,
+    open: HashMap<SocketAddr, Open>,
+}
+
+struct Open {
+    pages: Arc<ArcSwap<Pages>>,
+    /// The listening socket, to be handed on.
+    socket: Option<OwnedFd>,
+    stop: CancellationToken,
 }
 
 /// Sockets opened but not served yet.
@@ -64,10 +79,15 @@ impl HttpServers {
     pub async fn open(
         &self,
         wanted: &HashMap<SocketAddr, Pages>,
+        inherited: &mut Inherited,
     ) -> Result<OpenedHttp, ListenError> {
         let mut opened = Vec::new();
         for address in wanted.keys().filter(|address| !self.open.contains_key(address)) {
-            let listener = TcpListener::bind(address).await.map_err(|error| ListenError {
+            let listener = match inherited.listener(Use::Http, *address) {
+                Some(listener) => TcpListener::from_std(listener),
+                None => TcpListener::bind(address).await,
+            };
+            let listener = listener.map_err(|error| ListenError {
                 address: *address,
                 transport: "http",
                 error,
@@ -86,7 +106,7 @@ impl HttpServers {
         runtime: &Handle,
         shed: &IntCounter,
     ) {
-        self.open.retain(|address, (_, stop)| {
+        self.open.retain(|address, Open { stop, .. }| {
             let keep = wanted.contains_key(address);
             if !keep {
                 stop.cancel();
@@ -96,22 +116,36 @@ impl HttpServers {
         let mut listeners: HashMap<_, _> = opened.0.into_iter().collect();
         for (address, pages) in wanted {
             match self.open.get(&address) {
-                Some((held, _)) => held.store(Arc::new(pages)),
+                Some(held) => held.pages.store(Arc::new(pages)),
                 None => {
                     let Some(listener) = listeners.remove(&address) else { continue };
                     let pages = Arc::new(ArcSwap::from_pointee(pages));
                     let stop = CancellationToken::new();
+                    let socket = listener.as_fd().try_clone_to_owned().ok();
                     let router = Router::new().fallback(answer).with_state(Arc::clone(&pages));
                     runtime.spawn(run(listener, router, shed.clone(), stop.clone()));
-                    self.open.insert(address, (pages, stop));
+                    self.open.insert(address, Open { pages, socket, stop });
                 }
             }
         }
     }
 
+    /// Every socket that a successor can go on with.
+    ///
+    /// # Errors
+    /// If there are too many descriptors.
+    pub fn handed(&self) -> io::Result<Vec<Handed>> {
+        let open = self.open.iter();
+        let sockets = open.filter_map(|(address, open)| Some((address, open.socket.as_ref()?)));
+        let handed = sockets.map(|(address, socket)| {
+            socket.try_clone().map(|socket| (Use::Http, *address, socket))
+        });
+        handed.collect()
+    }
+
     /// Closes everything.
     pub fn stop(&mut self) {
-        self.open.drain().for_each(|(_, (_, stop))| stop.cancel());
+        self.open.drain().for_each(|(_, open)| open.stop.cancel());
     }
 }
 

@@ -1,7 +1,11 @@
 //! DNS over HTTPS (RFC 8484) on HTTP/1.1 and HTTP/2.
 
+mod records;
+mod together;
+
 use std::{
     convert::Infallible,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -14,13 +18,18 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::{
+    records::Records,
+    together::{Requests, Together},
+};
 use super::{
     doh::{self, Counted},
+    endpoint::Timeouts,
     stream::Connection,
 };
 use crate::{plugin::Origin, wire::MAX_MESSAGE};
@@ -46,23 +55,13 @@ struct Activity {
 }
 
 impl Https {
-    /// Serves a connection until its end.
-    pub async fn serve<S>(&self, stream: S, connection: Connection)
+    /// Serves a connection until its end. `is_http2` tells what was agreed on (ALPN); `None` if nothing
+    /// was.
+    pub async fn serve<S>(&self, stream: S, is_http2: Option<bool>, connection: Connection)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        let timeouts = connection.timeouts;
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.read.max(timeouts.idle))
-            .max_buf_size(MAX_HEAD as usize);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(self.streams)
-            .max_header_list_size(MAX_HEAD);
+        let Timeouts { read, idle, write, .. } = connection.timeouts;
         let activity = Arc::new(Activity {
             begun: Instant::now(),
             last: AtomicU64::new(0),
@@ -71,12 +70,29 @@ impl Https {
         let stop = connection.stop.clone();
         let with = Arc::new((connection, self.counted.clone(), Arc::clone(&activity)));
         let service = service_fn(move |request| respond(Arc::clone(&with), request));
-        let served = server.serve_connection(TokioIo::new(stream), service);
+        let requests = Requests::default();
+        let mut server = auto::Builder::new(requests.clone());
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(read.max(idle))
+            .max_buf_size(MAX_HEAD as usize);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.streams)
+            .max_header_list_size(MAX_HEAD);
+        let io: Box<dyn Io> = match is_http2 {
+            Some(true) => Box::new(Records::new(stream)),
+            _ => Box::new(stream),
+        };
+        let served = server.serve_connection(TokioIo::new(io), service);
         tokio::pin!(served);
+        let mut together = Together::new(requests);
         loop {
-            let left = activity.left(timeouts.idle);
+            let left = activity.left(idle);
             tokio::select! {
-                ended = served.as_mut() => {
+                ended = poll_fn(|cx| together.poll(served.as_mut(), cx)) => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "serving HTTPS");
                     }
@@ -84,7 +100,7 @@ impl Https {
                 }
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(left.unwrap_or_default()) => {
-                    if activity.left(timeouts.idle).is_none() {
+                    if activity.left(idle).is_none() {
                         break;
                     }
                 }
@@ -92,11 +108,15 @@ impl Https {
         }
         // What was asked is answered; whoever does not end within the time of a reply is cut off.
         served.as_mut().graceful_shutdown();
-        if let Ok(Err(error)) = tokio::time::timeout(timeouts.write, served).await {
+        let ended = poll_fn(|cx| together.poll(served.as_mut(), cx));
+        if let Ok(Err(error)) = tokio::time::timeout(write, ended).await {
             tracing::debug!(%error, "ending an HTTPS connection");
         }
     }
 }
+
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 impl Activity {
     fn note(&self) {

@@ -3,13 +3,11 @@
 use std::{
     collections::HashMap,
     io,
-    net::{Shutdown, SocketAddr},
-    os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, OnceLock},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -23,6 +21,7 @@ use super::{
     batch::want_packet_info,
     doh::Counted,
     endpoint::Endpoint,
+    handover::{Handed, Inherited, Use},
     https::Https,
     https3::Https3,
     quic::{self, QuicListener},
@@ -36,6 +35,18 @@ use crate::{corefile::address::Scheme, metrics::Metrics};
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Connections that the kernel may hold before they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// A worker looks so often whether it is time to end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How workers end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// They answer what is queued on their sockets.
+    Drain,
+    /// They leave it to a successor, who reads the same sockets.
+    Leave,
+}
 
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +110,10 @@ struct Held {
     encrypted: Arc<ArcSwap<Encrypted>>,
     udp: Vec<Arc<Socket>>,
     workers: Vec<JoinHandle<()>>,
+    /// The listening socket, to be handed on.
+    tcp: Option<OwnedFd>,
     quic: Option<quinn::Endpoint>,
-    stop_udp: Arc<AtomicBool>,
+    ending: Arc<OnceLock<Ending>>,
     stop: CancellationToken,
 }
 
@@ -117,11 +130,16 @@ struct Sockets {
 }
 
 impl Listening {
-    /// Opens what `wanted` needs beside what is open already. Changes nothing that is served.
+    /// Opens what `wanted` needs beside what is open already or inherited. Changes nothing that is
+    /// served.
     ///
     /// # Errors
     /// The first address that can't be listened on; whatever was opened before it is closed again.
-    pub fn open(&self, wanted: &HashMap<Endpoint, Wanted>) -> Result<Opened, ListenError> {
+    pub fn open(
+        &self,
+        wanted: &HashMap<Endpoint, Wanted>,
+        inherited: &mut Inherited,
+    ) -> Result<Opened, ListenError> {
         let mut new = Vec::new();
         for (endpoint, want) in wanted {
             let held = self.endpoints.get(endpoint);
@@ -130,14 +148,20 @@ impl Listening {
             let mut sockets = Sockets::default();
             if endpoint.scheme == Scheme::Dns {
                 // Never fewer than before: closing one of several sockets loses what is queued on it.
-                let missing = want.sockets.saturating_sub(held.map_or(0, |held| held.udp.len()));
-                let udp = (0..missing).map(|_| open_udp(address));
-                sockets.udp = udp.collect::<Result<_, _>>().map_err(failed("udp"))?;
+                sockets.udp = inherited.udp(address);
+                let there = held.map_or(0, |held| held.udp.len()) + sockets.udp.len();
+                for _ in there..want.sockets {
+                    sockets.udp.push(open_udp(address).map_err(failed("udp"))?);
+                }
             }
             if held.is_none() && want.quic.is_some() {
                 sockets.quic = Some(open_quic(address).map_err(failed("quic"))?);
             } else if held.is_none() {
-                sockets.tcp = Some(open_tcp(address).map_err(failed("tcp"))?);
+                let listener = match inherited.listener(Use::Tcp, address) {
+                    Some(listener) => Ok(listener),
+                    None => open_tcp(address),
+                };
+                sockets.tcp = Some(listener.map_err(failed("tcp"))?);
             }
             new.push((*endpoint, sockets));
         }
@@ -182,11 +206,26 @@ impl Listening {
                 held.start_quic(endpoint, socket, config, shared);
             }
         }
-        for endpoint in gone {
-            if let Some(held) = self.endpoints.remove(&endpoint) {
-                held.stop();
+        let gone = gone.iter().filter_map(|endpoint| self.endpoints.remove(endpoint));
+        end(gone.collect(), Ending::Drain);
+    }
+
+    /// Every socket that a successor can go on with.
+    ///
+    /// # Errors
+    /// If there are too many descriptors.
+    pub fn handed(&self) -> io::Result<Vec<Handed>> {
+        let mut handed = Vec::new();
+        for (endpoint, held) in &self.endpoints {
+            for socket in &held.udp {
+                let socket = socket.as_fd().try_clone_to_owned()?;
+                handed.push((Use::Udp, endpoint.address, socket));
+            }
+            if let Some(listener) = &held.tcp {
+                handed.push((Use::Tcp, endpoint.address, listener.try_clone()?));
             }
         }
+        Ok(handed)
     }
 
     /// Endpoints that are listened on, in order.
@@ -196,9 +235,23 @@ impl Listening {
         endpoints
     }
 
-    /// Stops serving and closes everything.
-    pub fn stop(&mut self) {
-        self.endpoints.drain().for_each(|(_, held)| held.stop());
+    /// Stops serving and closes everything. What is in work goes on.
+    pub fn stop(&mut self, ending: Ending) {
+        end(self.endpoints.drain().map(|(_, held)| held).collect(), ending);
+    }
+}
+
+/// Ends the workers of all of these, which takes no longer than that of one.
+fn end(all: Vec<Held>, ending: Ending) {
+    for held in &all {
+        // Told before: then it has ended already.
+        let _ = held.ending.set(ending);
+        held.stop.cancel();
+    }
+    for worker in all.into_iter().flat_map(|held| held.workers) {
+        if worker.join().is_err() {
+            tracing::error!("a UDP worker had panicked");
+        }
     }
 }
 
@@ -209,8 +262,9 @@ impl Held {
             encrypted: Arc::new(ArcSwap::new(encrypted)),
             udp: Vec::new(),
             workers: Vec::new(),
+            tcp: None,
             quic: None,
-            stop_udp: Arc::new(AtomicBool::new(false)),
+            ending: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -223,7 +277,7 @@ impl Held {
             routes: Arc::clone(&self.routes),
             recorder: shared.metrics.queries().recorder(),
             long: shared.long.clone(),
-            stop: Arc::clone(&self.stop_udp),
+            ending: Arc::clone(&self.ending),
         };
         let name = format!("dns-udp-{}", self.udp.len());
         match std::thread::Builder::new().name(name).spawn(move || worker.run()) {
@@ -239,7 +293,12 @@ impl Held {
         Answering { routes: Arc::clone(&self.routes), long: shared.long.clone() }
     }
 
-    fn start_tcp(&self, endpoint: Endpoint, listener: std::net::TcpListener, shared: &Arc<Shared>) {
+    fn start_tcp(
+        &mut self,
+        endpoint: Endpoint,
+        listener: std::net::TcpListener,
+        shared: &Arc<Shared>,
+    ) {
         let https = || Https {
             counted: Counted {
                 responses: shared.metrics.https_responses.clone(),
@@ -255,6 +314,7 @@ impl Held {
             https: (endpoint.scheme == Scheme::Https).then(https),
             stop: self.stop.clone(),
         };
+        self.tcp = listener.as_fd().try_clone_to_owned().ok();
         let _runtime = shared.long.runtime.enter();
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(shared.long.runtime.spawn(serving.run(listener))),
@@ -294,20 +354,6 @@ impl Held {
             Err(error) => tracing::error!(%error, %endpoint, "registering a QUIC socket"),
         }
     }
-
-    fn stop(self) {
-        self.stop_udp.store(true, Ordering::Release);
-        self.stop.cancel();
-        for socket in &self.udp {
-            // Wakes the thread that waits in it; an unconnected socket says ENOTCONN and wakes anyway.
-            drop(socket.shutdown(Shutdown::Both));
-        }
-        for worker in self.workers {
-            if worker.join().is_err() {
-                tracing::error!("a UDP worker had panicked");
-            }
-        }
-    }
 }
 
 fn open_quic(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
@@ -330,6 +376,7 @@ fn open_udp(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_port(true)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER)?;
     socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_read_timeout(Some(LOOK))?;
     if address.ip().is_unspecified() {
         want_packet_info(socket.as_fd(), address.is_ipv6())?;
     }

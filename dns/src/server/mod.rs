@@ -9,6 +9,7 @@ pub mod batch;
 pub mod cluster_source;
 pub mod doh;
 pub mod endpoint;
+pub mod handover;
 pub mod http;
 pub mod https;
 pub mod https3;
@@ -33,7 +34,6 @@ use std::{
     time::Duration,
 };
 
-use daymark_cluster::Reader;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -43,10 +43,11 @@ use tokio::{
 
 use self::{
     admission::Admission,
-    cluster_source::ClusterSource,
+    cluster_source::{ClusterSource, OpenCluster},
     endpoint::Endpoint,
+    handover::{Handed, Inherited},
     http::HttpServers,
-    listening::{ListenError, Listening, Shared},
+    listening::{Ending, ListenError, Listening, Shared},
     setup::{Plan, SetupError, Workshop},
     udp::LongWay,
 };
@@ -59,6 +60,7 @@ use crate::{
     },
     metrics::Metrics,
     plugins::{
+        extension::Extension,
         on::{
             self,
             config::{Event, Hook},
@@ -70,6 +72,10 @@ use crate::{
 
 /// Queries on the long way at once; each may hold a socket to an upstream.
 const LONG_ROOM: usize = 8192;
+/// What is in work when the server stops is answered within this time, as in CoreDNS.
+const GRACE: Duration = Duration::from_secs(5);
+/// With a saved state the source is waited for no longer than this.
+const WITH_SAVED_STATE: Duration = Duration::from_secs(1);
 /// Connections at once, whatever they speak.
 const CONNECTIONS: usize = 4096;
 /// File descriptors that let both bounds be reached, with some for everything else.
@@ -96,6 +102,8 @@ pub struct Options {
     pub reader: Arc<dyn FileReader + Send + Sync>,
     /// Port where the Corefile names none.
     pub default_port: u16,
+    /// Plugins beside those of this crate.
+    pub extensions: Vec<Extension>,
     /// Opens clusters.
     pub source: Arc<dyn ClusterSource>,
     /// Counters; shared with whoever wants to show more.
@@ -106,6 +114,9 @@ pub struct Options {
     /// Files and sockets that the process may have open. With fewer than [`DESCRIPTORS`] the bounds
     /// on queries and connections are lower, so that one kind can't take what the others need.
     pub descriptors: usize,
+    /// A unix socket at which a process of the same network namespace hands its sockets to its
+    /// successor: this one takes them from there, and offers them there. See [`handover`].
+    pub handover: Option<PathBuf>,
 }
 
 /// Why a server does not start, or a reload does not happen.
@@ -120,6 +131,14 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The sockets of the process before can't be had, or ours not be offered.
+    #[error("handing over at {}: {error}", path.display())]
+    Handover {
+        /// Where.
+        path: PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
 }
 
 /// A running server.
@@ -132,6 +151,8 @@ pub struct Server {
     digest: Mutex<String>,
     fatal: watch::Receiver<Option<String>>,
     debugging: watch::Sender<bool>,
+    /// Whether a successor serves our sockets.
+    succeeded: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -176,10 +197,24 @@ impl Server {
             digest: Mutex::new(String::new()),
             fatal,
             debugging: watch::Sender::new(false),
+            succeeded: watch::Sender::new(false),
         };
         let checked = server.read()?;
-        server.serve(&checked).await?;
+        let path = server.options.handover.clone();
+        let failed = |path: &PathBuf| {
+            let path = path.clone();
+            move |error| StartError::Handover { path, error }
+        };
+        let mut inherited = match &path {
+            Some(path) => Inherited::ask(path).map_err(failed(path))?,
+            None => Inherited::default(),
+        };
+        server.serve(&checked, &mut inherited).await?;
         let server = Arc::new(server);
+        if let Some(path) = &path {
+            handover::offer(path, &server).map_err(failed(path))?;
+        }
+        inherited.taken();
         reload::start(&server).await;
         Ok(server)
     }
@@ -207,7 +242,7 @@ impl Server {
         if checked.digest == *self.digest.lock() && !even_if_same {
             return Ok(false);
         }
-        self.serve(&checked).await?;
+        self.serve(&checked, &mut Inherited::default()).await?;
         Ok(true)
     }
 
@@ -250,15 +285,50 @@ impl Server {
             tracing::info!(?lameduck, "stopping; answering a little longer");
             sleep(lameduck).await;
         }
+        self.end(Ending::Drain).await;
+    }
+
+    /// Waits until a successor serves our sockets, if ever.
+    pub async fn succeeded(&self) {
+        if self.succeeded.subscribe().wait_for(|succeeded| *succeeded).await.is_err() {
+            // Nobody is there to say so.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Leaves the sockets to a successor, once what is in work is answered.
+    pub async fn leave(&self) {
+        self.workshop.state.stopping.store(true, Ordering::Relaxed);
+        self.end(Ending::Leave).await;
+    }
+
+    /// Reads no more, answers what is in work, lets everything go.
+    async fn end(&self, ending: Ending) {
         let mut serving = self.serving.lock().await;
-        serving.listening.stop();
+        serving.listening.stop(ending);
         serving.http.stop();
+        let deadline = Instant::now() + GRACE;
+        let Shared { long, connections, .. } = &*self.shared;
+        while long.admission.taken() + connections.taken() > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
         serving.keep.clear();
     }
 
+    /// Every socket that can be handed on.
+    async fn handed(&self) -> std::io::Result<Vec<Handed>> {
+        let serving = self.serving.lock().await;
+        let mut handed = serving.listening.handed()?;
+        handed.extend(serving.http.handed()?);
+        Ok(handed)
+    }
+
     fn read(&self) -> Result<Checked, Mistakes> {
-        let environment =
-            Environment { reader: &*self.options.reader, default_port: self.options.default_port };
+        let environment = Environment {
+            reader: &*self.options.reader,
+            default_port: self.options.default_port,
+            extensions: &self.options.extensions,
+        };
         let checked = match &self.options.origin {
             Origin::File(path) => corefile::load(path, &environment)?,
             Origin::Text { name, text } => corefile::load_text(name, text.clone(), &environment)?,
@@ -269,12 +339,12 @@ impl Server {
         Ok(checked)
     }
 
-    async fn serve(&self, checked: &Checked) -> Result<(), StartError> {
+    async fn serve(&self, checked: &Checked, inherited: &mut Inherited) -> Result<(), StartError> {
         let plan = setup::build(checked, &self.workshop).await?;
         wait_for(&plan.wait_for).await;
         let mut serving = self.serving.lock().await;
-        let opened = serving.listening.open(&plan.wanted)?;
-        let opened_http = serving.http.open(&plan.pages).await?;
+        let opened = serving.listening.open(&plan.wanted, inherited)?;
+        let opened_http = serving.http.open(&plan.pages, inherited).await?;
         let Plan {
             wanted, pages, lameduck, reload, watched, keep, once_served, debug, hooks, ..
         } = plan;
@@ -301,11 +371,19 @@ impl Server {
 }
 
 /// Waits until every cluster is listed, or its time is up: answers that are not known then are
-/// SERVFAIL until they are.
-async fn wait_for(clusters: &[(Reader, Duration)]) {
+/// SERVFAIL until they are. With a saved state nobody waits for a source that is away, nor for long:
+/// but where it answers, what it says is newer.
+async fn wait_for(clusters: &[(Arc<dyn OpenCluster>, Duration)]) {
     const LOOK: Duration = Duration::from_millis(5);
     let start = Instant::now();
-    for (reader, patience) in clusters {
+    for (cluster, patience) in clusters {
+        let reader = cluster.reader();
+        while reader.saved_at().is_some() && !cluster.is_away() {
+            if start.elapsed() >= WITH_SAVED_STATE.min(*patience) {
+                break;
+            }
+            sleep(LOOK).await;
+        }
         while !reader.synced() {
             if start.elapsed() >= *patience {
                 tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use daymark_cluster::{Kind, Needs, Reader};
+use daymark_cluster::{Kind, Needs};
 use tokio::runtime::Handle;
 
 use self::block::Parts;
@@ -107,7 +107,7 @@ pub struct Plan {
     /// The `reload` plugin.
     pub reload: Option<reload::config::Config>,
     /// Clusters to wait for before serving, and how long at most.
-    pub wait_for: Vec<(Reader, Duration)>,
+    pub wait_for: Vec<(Arc<dyn OpenCluster>, Duration)>,
     /// Cluster tables, for metrics.
     pub watched: Vec<Watched>,
     /// What must live as long as the plan is served: stores, subscriptions, background work.

@@ -100,7 +100,9 @@ impl Listener {
         };
         let Some(acceptor) = &with.acceptor else {
             return match (&self.https, self.scheme) {
-                (Some(https), _) => https.serve(stream, connection(Transport::Https)).await,
+                (Some(https), _) => {
+                    https.serve(stream, None, connection(Transport::Https)).await;
+                }
                 (None, Scheme::Tls) => stream::serve(stream, connection(Transport::Tls)).await,
                 (None, _) => stream::serve(stream, connection(Transport::Tcp)).await,
             };
@@ -111,7 +113,10 @@ impl Listener {
             Err(_) => return tracing::debug!(%client, "a TLS handshake took too long"),
         };
         match &self.https {
-            Some(https) => https.serve(stream, connection(Transport::Https)).await,
+            Some(https) => {
+                let agreed = stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2");
+                https.serve(stream, agreed, connection(Transport::Https)).await;
+            }
             None => stream::serve(stream, connection(Transport::Tls)).await,
         }
     }

@@ -1,14 +1,12 @@
 //! A UDP worker: one thread on one socket, batches in, answers out; odd questions go the long way.
 
 use std::{
+    io,
     net::SocketAddr,
     num::NonZeroU64,
     os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -18,7 +16,8 @@ use tokio::runtime::Handle;
 
 use super::{
     admission::Admission,
-    batch::{self, BATCH, Batch, Peer},
+    batch::{self, BATCH, Batch, Peer, Wait},
+    listening::Ending,
     long::{self, Purpose},
     pace::{PAUSE, Pace},
     routes::{Block, Routes},
@@ -48,6 +47,9 @@ pub struct LongWay {
     pub recorder: Arc<Recorder>,
 }
 
+/// What was queued when it was time to end is answered for this long, however much keeps coming.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+
 /// A worker's socket and what it answers from.
 pub struct Worker {
     /// The socket, shared with replies that come the long way.
@@ -60,8 +62,8 @@ pub struct Worker {
     pub recorder: Arc<Recorder>,
     /// The way for everything else.
     pub long: LongWay,
-    /// Set before the socket is shut down.
-    pub stop: Arc<AtomicBool>,
+    /// How to end, once it is time.
+    pub ending: Arc<OnceLock<Ending>>,
 }
 
 impl Worker {
@@ -74,8 +76,8 @@ impl Worker {
         if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
             tracing::debug!(%error, "timer slack");
         }
-        while !self.stop.load(Ordering::Acquire) {
-            match batch.receive(self.socket.as_fd()) {
+        while self.ending.get().is_none() {
+            match batch.receive(self.socket.as_fd(), Wait::ForOne) {
                 Ok(0) => {}
                 Ok(count) => {
                     let received = self.serve(&mut batch, count, &mut turn);
@@ -83,9 +85,24 @@ impl Worker {
                         std::thread::sleep(PAUSE);
                     }
                 }
+                // Nothing came for a while: a look at whether it is time to end.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // A client's ICMP error or a signal; the next receive blocks again.
                 Err(error) => tracing::trace!(%error, "receiving datagrams"),
             }
+        }
+        if self.ending.get() == Some(&Ending::Drain) {
+            self.drain(&mut batch, &mut turn);
+        }
+    }
+
+    /// Answers what is queued.
+    fn drain(&self, batch: &mut Batch, turn: &mut Turn) {
+        let begun = Instant::now();
+        while begun.elapsed() < LONGEST_DRAIN
+            && let Ok(count @ 1..) = batch.receive(self.socket.as_fd(), Wait::No)
+        {
+            self.serve(batch, count, turn);
         }
     }
 

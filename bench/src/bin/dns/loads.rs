@@ -1,5 +1,7 @@
 //! Queries as fast as they go: the cluster mix against everybody, and cached names from outside.
 
+use std::collections::BTreeMap;
+
 use anyhow::ensure;
 use daymark_bench::{
     cluster::{Cluster, MadeService},
@@ -22,7 +24,7 @@ impl Run {
         let (zone, mix) = (scratch.path().join("cluster.zone"), scratch.path().join("queries"));
         std::fs::write(&zone, cluster.zone())?;
         std::fs::write(&mix, queries::cluster_mix(&cluster, 100_000))?;
-        let extra = Extra { lines: "    cache 30\n".to_owned() };
+        let extra = Extra { lines: "    cache 30\n".to_owned(), ..Extra::default() };
         let kubeconfig = plane.kubeconfig();
         let mut all = [
             servers::daymark(scratch.path(), &kubeconfig, &extra)?,
@@ -71,7 +73,7 @@ impl Run {
         let mut upstream = servers::unbound(scratch.path(), &queries::outside_zone(NAMES))?;
         upstream.wait_for("host1.example.com.")?;
         let lines = format!("    forward . 127.0.0.1:{}\n    cache 3600\n", upstream.port);
-        let extra = Extra { lines };
+        let extra = Extra { lines, ..Extra::default() };
         let kubeconfig = plane.kubeconfig();
         let mut all = [
             servers::daymark(scratch.path(), &kubeconfig, &extra)?,
@@ -79,10 +81,84 @@ impl Run {
         ];
         all.iter_mut().try_for_each(|server| server.wait_for("host1.example.com."))?;
         // Fills both caches.
-        all.iter().try_for_each(|s| measure::load(s.program.id(), s.port, &mix, 2).map(drop))?;
+        all.iter()
+            .try_for_each(|s| measure::load(s.program.id(), ("udp", s.port), &mix, 2).map(drop))?;
         let rounds = self.rounds(&all, &mix)?;
         self.bar("cached forward: CPU per query / CoreDNS", &rounds, "coredns", |r| r.cpu_us, 0.30);
         self.table("Cached forward", &rounds, None);
         Ok(json!({ "rounds": rounds }))
+    }
+
+    /// Names outside the cluster, half of them under another suffix than upstream has, from the cache.
+    pub(super) fn rewritten_forward(
+        &mut self,
+        _cluster: Cluster,
+    ) -> anyhow::Result<serde_json::Value> {
+        const NAMES: usize = 1000;
+        let scratch = tempfile::tempdir()?;
+        let plane = ControlPlane::start()?;
+        let mix = scratch.path().join("queries");
+        let text = queries::outside_mix(NAMES, 100_000);
+        let renamed = |(number, line): (usize, &str)| match number % 2 {
+            0 => format!("{line}\n"),
+            _ => line.replace("example.com", "corp.test") + "\n",
+        };
+        std::fs::write(&mix, text.lines().enumerate().map(renamed).collect::<String>())?;
+        let mut upstream = servers::unbound(scratch.path(), &queries::outside_zone(NAMES))?;
+        upstream.wait_for("host1.example.com.")?;
+        let lines = format!(
+            "    rewrite name suffix .corp.test. .example.com. answer auto\n    \
+             forward . 127.0.0.1:{}\n    cache 3600\n",
+            upstream.port
+        );
+        let extra = Extra { lines, ..Extra::default() };
+        let kubeconfig = plane.kubeconfig();
+        let mut all = [
+            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
+            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
+        ];
+        all.iter_mut().try_for_each(|server| server.wait_for("host1.corp.test."))?;
+        all.iter()
+            .try_for_each(|s| measure::load(s.program.id(), ("udp", s.port), &mix, 2).map(drop))?;
+        let rounds = self.rounds(&all, &mix)?;
+        let what = "rewrite and forward: CPU per query / CoreDNS";
+        self.bar(what, &rounds, "coredns", |r| r.cpu_us, 0.40);
+        self.table("Rewritten and forwarded, cached", &rounds, None);
+        Ok(json!({ "rounds": rounds }))
+    }
+
+    /// A cache full of names.
+    pub(super) fn cache_memory(&mut self, _cluster: Cluster) -> anyhow::Result<serde_json::Value> {
+        const NAMES: usize = 100_000;
+        let scratch = tempfile::tempdir()?;
+        let plane = ControlPlane::start()?;
+        let each = scratch.path().join("queries");
+        let lines = (0..NAMES).map(|number| format!("host{number}.example.com A\n"));
+        std::fs::write(&each, lines.collect::<String>())?;
+        let mut upstream = servers::unbound(scratch.path(), &queries::outside_zone(NAMES))?;
+        upstream.wait_for("host1.example.com.")?;
+        let lines = format!(
+            "    forward . 127.0.0.1:{}\n    cache 3600 {{\n        success 131072\n    }}\n",
+            upstream.port
+        );
+        let extra = Extra { lines, ..Extra::default() };
+        let kubeconfig = plane.kubeconfig();
+        let mut seen: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for _ in 0..3 {
+            let mut all = [
+                servers::daymark(scratch.path(), &kubeconfig, &extra)?,
+                servers::coredns(scratch.path(), &kubeconfig, &extra)?,
+            ];
+            for server in &mut all {
+                server.wait_for("host1.example.com.")?;
+                measure::load_once(server.port, &each)?;
+                let name = r#"coredns_cache_entries"#;
+                let entries = watch::metric(server, name, "success")?;
+                ensure!(entries >= 0.99 * NAMES as f64, "{}: only {entries}", server.name);
+                seen.entry(server.name).or_default().push(measure::rss_mib(server.program.id())?);
+            }
+        }
+        self.compare("RSS with 100,000 cached names / CoreDNS", &seen, 0.40);
+        Ok(json!({ "rss_mib": seen }))
     }
 }

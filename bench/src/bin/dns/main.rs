@@ -2,6 +2,7 @@
 
 mod following;
 mod loads;
+mod transports;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -31,7 +32,7 @@ struct Arguments {
     /// Starts and outages.
     #[arg(long, default_value_t = 7)]
     outages: usize,
-    /// Parts to run, all without it: `small`, `forward`, `large`.
+    /// Parts to run, all without it: `small`, `transports`, `forward`, `rewrite`, `memory`, `large`.
     #[arg(long = "part")]
     parts: Vec<String>,
     /// Services of the smaller cluster.
@@ -78,10 +79,26 @@ type Rounds = BTreeMap<&'static str, Vec<Round>>;
 type Part = fn(&mut Run, Cluster) -> anyhow::Result<serde_json::Value>;
 
 impl Run {
-    const PARTS: [(&'static str, Part); 3] =
-        [("small", Run::loads), ("forward", Run::cached_forward), ("large", Run::large)];
+    const PARTS: [(&'static str, Part); 6] = [
+        ("small", Run::loads),
+        ("transports", Run::transports),
+        ("forward", Run::cached_forward),
+        ("rewrite", Run::rewritten_forward),
+        ("memory", Run::cache_memory),
+        ("large", Run::large),
+    ];
 
     fn rounds(&self, all: &[Server], mix: &std::path::Path) -> anyhow::Result<Rounds> {
+        self.rounds_over(all, mix, |server| ("udp", server.port))
+    }
+
+    /// The same over a transport of the servers.
+    fn rounds_over(
+        &self,
+        all: &[Server],
+        mix: &std::path::Path,
+        over: impl Fn(&Server) -> (&'static str, u16),
+    ) -> anyhow::Result<Rounds> {
         let mut rounds = Rounds::new();
         for round in 0..self.arguments.rounds {
             // Alternated, and not always in the same order.
@@ -89,7 +106,7 @@ impl Run {
             order.rotate_left(round % all.len());
             for server in order {
                 let got =
-                    measure::load(server.program.id(), server.port, mix, self.arguments.seconds)?;
+                    measure::load(server.program.id(), over(server), mix, self.arguments.seconds)?;
                 println!("round {round} {}: {:.0} q/s, {:.2} µs", server.name, got.qps, got.cpu_us);
                 rounds.entry(server.name).or_default().push(got);
             }

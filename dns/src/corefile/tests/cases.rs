@@ -31,7 +31,11 @@ pub(crate) fn load(text: &str, machine: Memory) -> Result<Checked, Mistakes> {
         )
         .file("/etc/none.conf", "# nameserver 10.0.0.10\n");
     let machine = with_zones(with_certificates(machine));
-    load_text("Corefile", text.to_owned(), &Environment { reader: &machine, default_port: 53 })
+    load_text(
+        "Corefile",
+        text.to_owned(),
+        &Environment { reader: &machine, default_port: 53, extensions: &[] },
+    )
 }
 
 /// A certificate with its key in `/tls/good.*`, and another key.

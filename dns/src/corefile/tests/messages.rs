@@ -75,7 +75,7 @@ fn columns_count_characters() {
 #[test]
 fn a_corefile_that_cannot_be_read_is_named() {
     let machine = Memory::default();
-    let environment = Environment { reader: &machine, default_port: 53 };
+    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
     let mistakes = load_path("/etc/coredns/Corefile".as_ref(), &environment)
         .expect_err("there is no such file");
     let text = mistakes.to_string();

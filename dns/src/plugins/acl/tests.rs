@@ -17,7 +17,7 @@ use crate::{
 /// The `acl` lines of a block for all names, with ` ; ` for a line's end.
 fn acl(lines: &str, metrics: &Metrics) -> Acl {
     let machine = Memory::default();
-    let environment = Environment { reader: &machine, default_port: 53 };
+    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
     let text = format!(". {{\n{}\n}}\n", lines.replace(" ; ", "\n"));
     let checked = corefile::load_text("test", text, &environment).expect("a Corefile");
     let [PluginConfig::Acl(config)] = &checked.servers[0].plugins[..] else { panic!("acl alone") };

@@ -89,7 +89,7 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
         self::property(property, &mut rule, &mut scope, cx);
     }
     let names = names(&rule);
-    for property in cx.properties(line) {
+    for property in line.lines() {
         let section = match &*property.name().text {
             "answer" => &mut rule.answers,
             "additional" => &mut rule.additionals,

@@ -8,7 +8,7 @@ use crate::corefile::{
 };
 
 fn load(text: &str) -> Result<Checked, Mistakes> {
-    let environment = Environment { reader: &Memory::default(), default_port: 53 };
+    let environment = Environment { reader: &Memory::default(), default_port: 53, extensions: &[] };
     load_text("Corefile", text.to_owned(), &environment)
 }
 

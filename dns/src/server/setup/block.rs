@@ -24,6 +24,7 @@ use crate::{
         chaos::Chaos,
         dns64::Dns64,
         errors::{ErrorLog, stack},
+        extension::Extended,
         file::File,
         forward::{self, Forward},
         header::Header,
@@ -237,6 +238,10 @@ impl Builder<'_> {
                 parts.chain.push(Arc::new(Minimal));
                 parts.short_plan().minimal = true;
             }
+            PluginConfig::Extension(Extended(plugin)) => {
+                parts.only_long = true;
+                parts.chain.push(Arc::clone(plugin));
+            }
             PluginConfig::Whoami(_) => parts.chain.push(Arc::new(Whoami)),
             PluginConfig::Loop(config) => {
                 let detected = self.workshop.metrics.loop_detected.clone();
@@ -326,7 +331,7 @@ impl Builder<'_> {
         // Behind the table: what is observed can be answered.
         let programming = Programming::new(&self.workshop.metrics);
         self.plan.keep.push(Box::new(reader.follow(programming)));
-        self.plan.wait_for.push((reader.clone(), config.startup_timeout));
+        self.plan.wait_for.push((Arc::clone(cluster), config.startup_timeout));
         if parts.metadata.is_some() {
             let (known, follower) = Known::new(&table.view);
             let following = follower.map(|follower| reader.follow(follower));

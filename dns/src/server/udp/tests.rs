@@ -130,7 +130,7 @@ impl Rig {
             )),
             recorder: metrics.queries().recorder(),
             long,
-            stop: Arc::default(),
+            ending: Arc::default(),
         };
         Rig { worker, client, _runtime: runtime, _following: following }
     }
@@ -158,7 +158,7 @@ impl Rig {
         let mut left = questions.len();
         let counted = allocation_counter::measure(|| {
             while left > 0 {
-                let count = batch.receive(self.worker.socket.as_fd()).unwrap();
+                let count = batch.receive(self.worker.socket.as_fd(), Wait::ForOne).unwrap();
                 self.worker.serve(batch, count, turn);
                 left -= count;
             }

@@ -204,7 +204,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 pub(super) fn config(settings: &str) -> Config {
     let machine = Memory::default();
-    let environment = Environment { reader: &machine, default_port: 53 };
+    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
     let text = format!(". {{\n    cache {}\n}}\n", settings.replace(';', "\n"));
     let checked = corefile::load_text("test", text, &environment).expect("a Corefile");
     let plugin = checked.servers[0].plugins.iter().find_map(|plugin| match plugin {

@@ -41,7 +41,7 @@ impl Setup {
     /// The directives of one server block.
     pub(crate) async fn new(directives: &str) -> Self {
         let reader = Memory::default();
-        let environment = Environment { reader: &reader, default_port: 53 };
+        let environment = Environment { reader: &reader, default_port: 53, extensions: &[] };
         let text = format!(". {{\n{directives}\n}}\n");
         let checked = load_text("test", text, &environment).expect("a good Corefile");
         let configs: Vec<_> = checked.servers[0]
