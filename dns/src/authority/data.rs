@@ -104,6 +104,11 @@ impl ZoneData {
         (0..self.nodes.len() - 1).map(|index| Node { zone: self, index })
     }
 
+    /// The name at this place among all.
+    pub fn nth(&self, index: usize) -> Option<Node<'_>> {
+        (index < self.nodes.len() - 1).then_some(Node { zone: self, index })
+    }
+
     /// The name with this key.
     pub fn node(&self, key: &[u8]) -> Option<Node<'_>> {
         self.place(key).ok().map(|index| Node { zone: self, index })

@@ -44,7 +44,7 @@ fn of_data(data: Arc<ZoneData>) -> Outgoing {
 
 /// The records of one name, but the zone's SOA.
 fn records_at(data: &ZoneData, index: usize) -> Vec<Record> {
-    let Some(node) = data.nodes().nth(index) else { return Vec::new() };
+    let Some(node) = data.nth(index) else { return Vec::new() };
     let name = node.name();
     let sets = node.sets().filter(|set| set.rtype != RecordType::SOA);
     let records = sets.flat_map(|set| {
