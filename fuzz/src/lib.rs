@@ -12,7 +12,13 @@ use daymark_cluster::{Kind, Needs};
 use daymark_dns::{
     authority::{answer, incoming::Incoming, master},
     corefile::{self, check::Environment, source::Memory},
-    plugins::template::text::{Data, Field, Text, Value},
+    plugins::{
+        forward::{
+            message::{self, Outgoing},
+            quic,
+        },
+        template::text::{Data, Field, Text, Value},
+    },
     wire::{
         HEADER,
         name::FoldedName,
@@ -21,7 +27,7 @@ use daymark_dns::{
     },
 };
 use hickory_proto::{
-    op::Message,
+    op::{Message, Query},
     rr::{Name, RecordType},
 };
 
@@ -77,6 +83,23 @@ pub fn watch(bytes: &[u8]) {
     }
 }
 
+/// A state that was saved: read without a panic, and half of it is none.
+pub fn state(bytes: &[u8]) {
+    if daymark_source::kubernetes::read_state("fuzzed", bytes).is_some() {
+        let half = &bytes[..bytes.len() / 2];
+        assert_eq!(daymark_source::kubernetes::read_state("fuzzed", half), None);
+    }
+}
+
+/// The URI of a GET for DNS over HTTPS: read without a panic.
+pub fn doh(bytes: &[u8]) {
+    let uri = String::from_utf8_lossy(bytes);
+    if let Ok(request) = http::Request::get(uri.as_ref()).body(()) {
+        let (head, ()) = request.into_parts();
+        drop(daymark_dns::server::doh::asked(&head));
+    }
+}
+
 /// An expression of `view`: compiled and evaluated over a query without a panic.
 pub fn expression(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -110,6 +133,28 @@ impl Data for NoData {
 pub fn rewrite(bytes: &[u8]) {
     let words = String::from_utf8_lossy(bytes).replace(['\n', '{', '}'], " ");
     corefile(format!(". {{\nrewrite {words}\n}}\n").as_bytes());
+}
+
+/// The words of a `forward`, in a Corefile: checked without a panic.
+pub fn forward(bytes: &[u8]) {
+    let words = String::from_utf8_lossy(bytes).replace(['\n', '{', '}'], " ");
+    corefile(format!(". {{\nforward {words}\n}}\n").as_bytes());
+}
+
+/// What an upstream sends, as a datagram, a response's body or a stream: judged and read without a
+/// panic.
+pub fn upstream(bytes: &[u8]) {
+    let name = Name::from_ascii("www.example.org.").expect("a name");
+    let mut query = Message::query();
+    query.add_query(Query::query(name, RecordType::A));
+    let query = Outgoing::new(&query).expect("a query encodes");
+    for reply in [Some(bytes), quic::message_of(bytes)].into_iter().flatten() {
+        let id = reply.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+        if query.is_answered_by(id, reply) {
+            drop(message::read(reply, false));
+            drop(message::read(reply, true));
+        }
+    }
 }
 
 /// A record in presentation form, as a template makes it: read without a panic, and what is read can

@@ -75,8 +75,31 @@ fn rewrites() {
 }
 
 #[test]
+fn forwards() {
+    fuzz("forward", crate::forward, 6_000);
+}
+
+#[test]
+fn upstreams() {
+    fuzz("upstream", crate::upstream, 40_000);
+}
+
+#[test]
 fn records() {
     fuzz("record", crate::record, 20_000);
+}
+
+#[test]
+fn states() {
+    let good = corpus("state").remove(0);
+    let objects = daymark_source::kubernetes::read_state("fuzzed", &good);
+    assert_eq!(objects, Some(2), "the corpus is of the layout that is read");
+    fuzz("state", crate::state, 6_000);
+}
+
+#[test]
+fn uris() {
+    fuzz("doh", crate::doh, 20_000);
 }
 
 #[test]

@@ -62,7 +62,21 @@ impl Authority {
     /// # Errors
     /// If a file can't be written.
     pub fn issue(&self, name: &str, validity: Validity) -> anyhow::Result<Identity> {
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        self.issue_for(name, &[name], validity)
+    }
+
+    /// A certificate for several names and addresses, in files called after `name`.
+    ///
+    /// # Errors
+    /// If a file can't be written.
+    pub fn issue_for(
+        &self,
+        name: &str,
+        all: &[&str],
+        validity: Validity,
+    ) -> anyhow::Result<Identity> {
+        let all: Vec<String> = all.iter().map(|one| (*one).to_owned()).collect();
+        let mut params = CertificateParams::new(all)?;
         params.distinguished_name.push(DnType::CommonName, name);
         if validity == Validity::Expired {
             params.not_before = date_time_ymd(2019, 1, 2);

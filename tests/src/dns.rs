@@ -57,6 +57,14 @@ pub enum Transport {
     Udp,
     /// TCP.
     Tcp,
+    /// TLS; for this and those below an [`encrypted::Client`](crate::encrypted::Client) asks.
+    Tls,
+    /// HTTPS.
+    Https,
+    /// HTTP/3.
+    Https3,
+    /// QUIC.
+    Quic,
 }
 
 /// A query for `name` and a type's mnemonic or `TYPEn`, with RD set.
@@ -146,6 +154,7 @@ fn exchange_from(
     match transport {
         Transport::Udp => over_udp(from, server, query),
         Transport::Tcp => over_stream(clients::connect(from, server, TIMEOUT)?, query),
+        _ => bail!("{transport:?} needs a client with certificates"),
     }
 }
 

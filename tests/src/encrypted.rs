@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use crate::certificates::Identity;
+use crate::{certificates::Identity, dns::Transport};
 
 /// How long a reply may take. Generous: a busy machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,6 +80,74 @@ impl Client {
             stream.conn.complete_io(&mut stream.sock).context("the TLS handshake")?;
         }
         Ok(stream)
+    }
+
+    /// Asks one question over a connection of its own, with the name that the certificate must have.
+    ///
+    /// # Errors
+    /// If no reply comes.
+    pub fn ask(
+        &self,
+        transport: Transport,
+        server: SocketAddr,
+        name: &str,
+        query: &Message,
+    ) -> anyhow::Result<Message> {
+        let asked = anonymous(query.clone())?;
+        let of = |response: Response| match response.status {
+            StatusCode::OK => Ok(response.body),
+            status => Err(anyhow::anyhow!("status {status}")),
+        };
+        let reply = match transport {
+            Transport::Udp | Transport::Tcp => bail!("{transport:?} is not encrypted"),
+            Transport::Tls => ask(&mut self.tls(server, name)?, &asked)?,
+            Transport::Https => of(self.https(server, name, &request(&asked, false)?)?)?,
+            Transport::Https3 => {
+                let responses = self.https3(server, name, &[request(&asked, false)?])?;
+                of(responses.into_iter().next().context("a response")?)?
+            }
+            Transport::Quic => {
+                let replies = self.quic(server, name, &[asked])?;
+                replies.into_iter().next().context("a reply")?
+            }
+        };
+        Ok(Message::from_vec(&reply)?)
+    }
+
+    /// One request over HTTP/1.0 on a connection of its own.
+    ///
+    /// # Errors
+    /// If no response comes.
+    pub fn https(
+        &self,
+        server: SocketAddr,
+        name: &str,
+        request: &Request<Vec<u8>>,
+    ) -> anyhow::Result<Response> {
+        let mut stream = self.tls(server, name)?;
+        let uri = request.uri().path_and_query().context("a path")?;
+        let (method, length) = (request.method(), request.body().len());
+        let mut head =
+            format!("{method} {uri} HTTP/1.0\r\nhost: {name}\r\ncontent-length: {length}\r\n");
+        for (field, value) in request.headers() {
+            head += &format!("{field}: {}\r\n", value.to_str()?);
+        }
+        stream.write_all(&[head.as_bytes(), b"\r\n", request.body()].concat())?;
+        stream.flush()?;
+        let mut all = Vec::new();
+        match stream.read_to_end(&mut all) {
+            // Many servers end the connection without TLS's own farewell.
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(error)?,
+            _ => {}
+        }
+        let end = all.windows(4).position(|four| four == b"\r\n\r\n").context("a whole head")?;
+        let text = std::str::from_utf8(&all[..end])?;
+        let status = text.split(' ').nth(1).context("a status")?.parse()?;
+        let mut headers = http::HeaderMap::new();
+        for (field, value) in text.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+            headers.append(http::HeaderName::try_from(field)?, value.parse()?);
+        }
+        Ok(Response { status, headers, body: all[end + 4..].to_vec() })
     }
 
     /// Asks over one QUIC connection, a stream for each query, all at once. Gives the replies in the

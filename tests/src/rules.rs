@@ -118,6 +118,9 @@ pub struct Expected {
     /// Records in presentation form, OPT left out.
     #[serde(default)]
     pub additional: Vec<String>,
+    /// The record that the answer begins with; not looked at if left out.
+    #[serde(default)]
+    pub first: Option<String>,
     /// Options of the OPT record, as `code hexadecimal` or `15 info-code text`; not looked at if left
     /// out.
     #[serde(default)]
@@ -217,7 +220,19 @@ pub fn corefile(servers: &[ServerVariant], filling: &Filling) -> (String, HashMa
 /// What differs, as lines that begin with `-` (expected) and `+` (received).
 pub fn check(case: &Case, server: SocketAddr, expected: &Expected) -> anyhow::Result<()> {
     let query = question(case)?;
-    let reply = dns::ask_from(case.from, server, &query, case.transport);
+    judge(case, server, expected, dns::ask_from(case.from, server, &query, case.transport))
+}
+
+/// Compares the reply to a case's question, asked by whatever way.
+///
+/// # Errors
+/// As [`check`].
+pub fn judge(
+    case: &Case,
+    server: SocketAddr,
+    expected: &Expected,
+    reply: anyhow::Result<Message>,
+) -> anyhow::Result<()> {
     if expected.rcode == NO_REPLY {
         ensure!(reply.is_err(), "{} at {server}\n  + a reply, where none was due", case.query);
         return Ok(());
@@ -232,7 +247,11 @@ pub fn check(case: &Case, server: SocketAddr, expected: &Expected) -> anyhow::Re
 /// In the place of an RCODE: the server says nothing.
 const NO_REPLY: &str = "none";
 
-fn question(case: &Case) -> anyhow::Result<Message> {
+/// The query of a case.
+///
+/// # Errors
+/// If it is none.
+pub fn question(case: &Case) -> anyhow::Result<Message> {
     let (name, rtype) = case.query.split_once(' ').context("a query is a name and a type")?;
     let mut query = dns::query(name, rtype, case.edns.as_ref())?;
     if let Some(class) = &case.class {
@@ -270,6 +289,10 @@ fn compare(case: &Case, expected: &Expected, reply: &Message) -> Vec<String> {
         let got: Vec<String> = got.iter().map(dns::presentation).collect();
         let want = settle(expand(want), &got);
         differences.extend(differs(section, &section_order(want), &section_order(got)));
+    }
+    if let Some(first) = &expected.first {
+        let got: Vec<String> = reply.answers.iter().take(1).map(dns::presentation).collect();
+        differences.extend(differs("first", std::slice::from_ref(first), &got));
     }
     let opt = |there: bool| [String::from(if there { "an OPT record" } else { "no OPT record" })];
     differences.extend(differs("edns", &opt(case.edns.is_some()), &opt(reply.edns.is_some())));

@@ -41,6 +41,11 @@ impl Suite {
         self.trials.push(Trial::test(name, test));
     }
 
+    /// How many trials there are so far.
+    pub fn size(&self) -> usize {
+        self.trials.len()
+    }
+
     /// Adds what can't be tried here.
     pub fn skipped(&mut self, what: &str, reason: &str) {
         let trial = Trial::test(format!("{what}: {reason}"), || Ok(()));

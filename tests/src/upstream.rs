@@ -150,6 +150,15 @@ impl Zone {
                 reply.answers.extend(answers);
                 return Some(reply);
             }
+            ("once" | "fails" | "gone", RecordType::TXT) => {
+                match (first.as_str(), self.is_first(&name)) {
+                    (_, true) => reply.answers.push(text("the first".to_owned())),
+                    ("once", _) => return None,
+                    ("fails", _) => reply.metadata.response_code = ResponseCode::ServFail,
+                    _ => self.look_up(question.name(), question.query_type(), &mut reply),
+                }
+                return Some(reply);
+            }
             ("count", RecordType::TXT) => {
                 reply.answers.push(text(asked.to_string()));
                 return Some(reply);
@@ -160,6 +169,12 @@ impl Zone {
             self.look_up(question.name(), question.query_type(), &mut reply);
         }
         Some(reply)
+    }
+
+    /// Whether a name has been asked for once.
+    fn is_first(&self, name: &str) -> bool {
+        let counts = self.counts.lock().expect("nobody panics with the lock");
+        counts.get(&name.to_lowercase()).is_some_and(|count| *count == 1)
     }
 
     fn look_up(&self, name: &Name, rtype: RecordType, reply: &mut Message) {

@@ -48,6 +48,22 @@ fn crates_use_each_other_one_way_only() {
 }
 
 #[test]
+fn no_code_is_for_one_processor_alone() {
+    let output = Command::new("git")
+        .args(["grep", "-lE", r"(std|core)::arch::|asm!|is_x86_feature|target_feature", "--"])
+        .args(["*.rs", ":!tests/tests/layers.rs"])
+        .current_dir(peers::repository())
+        .output()
+        .expect("git runs");
+    let found = String::from_utf8_lossy(&output.stdout);
+    let bare = found.lines().filter(|file| {
+        let text = std::fs::read_to_string(peers::repository().join(file)).unwrap_or_default();
+        !text.contains("cfg(target_arch")
+    });
+    assert_eq!(bare.collect::<Vec<_>>(), Vec::<&str>::new(), "put it behind `cfg(target_arch)`");
+}
+
+#[test]
 fn reserved_libraries_are_named_by_their_crate_alone() {
     let dependencies = dependencies();
     for (library, owner) in RESERVED {

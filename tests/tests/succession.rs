@@ -135,6 +135,7 @@ fn is_answered(server: SocketAddr, transport: Transport) -> bool {
             stream.set_read_timeout(Some(PATIENCE)).ok()?;
             encrypted::ask(&mut &stream, &query).ok()
         }),
+        _ => None,
     };
     let reply = reply.and_then(|reply| Message::from_vec(&reply).ok());
     reply.is_some_and(|reply| reply.answers.len() == 1)

@@ -6,5 +6,6 @@ mod transports {
 
     mod certificates;
     mod connections;
+    mod forwarding;
     mod tools;
 }

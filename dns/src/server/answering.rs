@@ -66,8 +66,14 @@ impl Answering {
         };
         let plain = block.bounded_plain(&plain);
         let rotation = origin.received.elapsed().subsec_nanos();
-        let asked =
-            Asked { message: request, plain: &plain, name: &name, limit: MAX_MESSAGE, rotation };
+        let asked = Asked {
+            message: request,
+            plain: &plain,
+            name: &name,
+            limit: MAX_MESSAGE,
+            renamed: false,
+            rotation,
+        };
         let written = SCRATCH.with_borrow_mut(|scratch| match plan.answer(scratch, &asked) {
             Short::Answered(written) => {
                 out.extend_from_slice(&scratch[..written.len]);

@@ -34,15 +34,22 @@ const EDE: u16 = 15;
 pub mod ede {
     /// Nothing more precise.
     pub const OTHER: u16 = 0;
+    /// The answer has expired, and there is no other now (RFC 8767).
+    pub const STALE_ANSWER: u16 = 3;
+    /// The failure happened before, and is remembered (RFC 9520).
+    pub const CACHED_ERROR: u16 = 13;
     /// The server's policy blocks the name or the client.
     pub const BLOCKED: u16 = 15;
     /// The server's policy leaves out what the client asked for.
     pub const FILTERED: u16 = 17;
+    /// That the name does not exist has expired, and there is no other answer now.
+    pub const STALE_NXDOMAIN: u16 = 19;
 }
 
 /// Options that concern two neighbours alone: cookies (RFC 7873), keepalive (RFC 7828), padding
 /// (RFC 7830). What an upstream says in them is not for our client.
-const OF_ONE_HOP: [EdnsCode; 3] = [EdnsCode::Cookie, EdnsCode::Keepalive, EdnsCode::Padding];
+pub(crate) const OF_ONE_HOP: [EdnsCode; 3] =
+    [EdnsCode::Cookie, EdnsCode::Keepalive, EdnsCode::Padding];
 
 /// Why a request goes the long way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

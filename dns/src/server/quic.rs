@@ -161,16 +161,17 @@ impl QuicListener {
                 accepted = quic.accept_bi() => accepted,
                 () = self.stop.cancelled() => return,
             };
-            let Ok((send, receive)) = accepted else { return };
+            let Ok((mut send, mut receive)) = accepted else { return };
             let Ok(permit) = Arc::clone(&self.workers).acquire_owned().await else { return };
             let (listener, quic, connection) =
                 (Arc::clone(self), quic.clone(), Arc::clone(connection));
             self.answering.long.runtime.spawn(async move {
-                let outcome = serve_query(send, receive, &connection).await;
+                let outcome = serve_query(&mut send, &mut receive, &connection).await;
                 let code = match outcome {
                     Ok(()) => "0x0",
                     Err(Trouble::Stream) => "0x1",
                     Err(Trouble::Protocol) => {
+                        // Before the streams go, or their end would be what the client sees.
                         quic.close(PROTOCOL_ERROR, b"");
                         "0x2"
                     }
@@ -191,8 +192,8 @@ enum Trouble {
 }
 
 async fn serve_query(
-    mut send: SendStream,
-    mut receive: RecvStream,
+    send: &mut SendStream,
+    receive: &mut RecvStream,
     connection: &Connection,
 ) -> Result<(), Trouble> {
     let mut len = [0; 2];
@@ -211,7 +212,7 @@ async fn serve_query(
     let request = match timeout(connection.timeouts.read, read).await {
         Ok(Ok(request)) => request,
         Ok(Err(trouble)) => return Err(trouble),
-        Err(_) => return give_up(&mut send),
+        Err(_) => return give_up(send),
     };
     let received = Instant::now();
     if !is_allowed(&request) {
@@ -220,13 +221,13 @@ async fn serve_query(
     let Connection { client, local, transport, .. } = connection;
     let origin = Origin { client: *client, local: *local, transport: *transport, received };
     let Some(reply) = connection.answering.answer(&request, origin).await else {
-        return give_up(&mut send);
+        return give_up(send);
     };
     debug_assert!(reply.len() <= MAX_MESSAGE, "replies are messages");
     let framed = [&(reply.len() as u16).to_be_bytes(), &reply[..]].concat();
     let written = timeout(connection.timeouts.write, send.write_all(&framed)).await;
     if !matches!(written, Ok(Ok(()))) {
-        return give_up(&mut send);
+        return give_up(send);
     }
     send.finish().map_err(|_| Trouble::Stream)?;
     if connection.stop.is_cancelled() {

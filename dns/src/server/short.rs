@@ -7,8 +7,9 @@ use crate::{
         header::config::Edits,
         kubernetes::wire::{self, Asked, Written},
         local::Names,
+        rewrite::short::{Renamed, Renames},
     },
-    wire::{name::FoldedName, rtype},
+    wire::{HEADER, name::FoldedName, rtype},
     zone::{Found, Table, lookup},
 };
 
@@ -35,6 +36,8 @@ pub struct ShortPlan {
     pub fallthrough: Vec<(Vec<u8>, usize)>,
     /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
     pub hosts: Option<Arc<dyn ClaimNames>>,
+    /// `rewrite`, whose names everything behind it sees.
+    pub renames: Option<Arc<Renames>>,
     /// `nsid`: who asks for the identifier goes the long way.
     pub nsid: bool,
     /// `local`: its names go the long way.
@@ -68,9 +71,24 @@ pub enum Short {
 impl ShortPlan {
     /// Answers `asked` into `out` if it can be.
     pub fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
-        if self.leaves(asked)
-            || self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name))
-        {
+        if self.leaves(asked) {
+            return Short::Long;
+        }
+        let Some(renames) = &self.renames else { return self.answer_name(out, asked) };
+        let mut name = FoldedName::default();
+        match renames.apply(asked.name, &mut name) {
+            Renamed::No => self.answer_name(out, asked),
+            // The long way turns names back in lower case.
+            Renamed::Yes if is_folded(asked) => {
+                self.answer_name(out, &Asked { name: &name, renamed: true, ..*asked })
+            }
+            Renamed::Yes | Renamed::Unsure => Short::Long,
+        }
+    }
+
+    /// Answers as plugins behind `rewrite` do.
+    fn answer_name(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
+        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name)) {
             return Short::Long;
         }
         if let Some(table) = &self.table {
@@ -80,6 +98,11 @@ impl ShortPlan {
                     matches!(found.found, Found::NxDomain) && self.falls_through(asked.name);
                 if !hand_on {
                     if self.minimal && matches!(found.found, Found::Srv(_) | Found::Ns) {
+                        return Short::Long;
+                    }
+                    let addresses =
+                        matches!(found.found, Found::V4(_) | Found::V6(_) | Found::Address(_));
+                    if asked.renamed && !addresses {
                         return Short::Long;
                     }
                     let rotation = if self.rotate { asked.rotation } else { 0 };
@@ -119,4 +142,10 @@ impl ShortPlan {
     fn falls_through(&self, name: &FoldedName) -> bool {
         self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }
+}
+
+/// Whether the question's name is written as it is compared, without capital letters.
+fn is_folded(asked: &Asked<'_>) -> bool {
+    let name = asked.name.wire();
+    asked.message.get(HEADER..HEADER + name.len()) == Some(name)
 }

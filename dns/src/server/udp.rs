@@ -144,7 +144,14 @@ impl Worker {
         self.make_room(batch, limit);
         turn.rotation = turn.rotation.wrapping_add(1);
         let (message, out) = batch.reply_room(index, limit);
-        let asked = Asked { message, plain, name: &turn.name, limit, rotation: turn.rotation };
+        let asked = Asked {
+            message,
+            plain,
+            name: &turn.name,
+            limit,
+            renamed: false,
+            rotation: turn.rotation,
+        };
         let (written, refresh) = match plan.answer(out, &asked) {
             Short::Answered(written) => (written, false),
             Short::AnsweredRefresh(written) => (written, true),

@@ -10,6 +10,8 @@ use super::{
 const OWNER: [u8; 2] = [0xc0, HEADER as u8];
 /// Octets of an OPT record without options.
 const OPT_LEN: usize = 11;
+/// Octets of an Extended DNS Error without text (RFC 8914 §2).
+const EDE_LEN: usize = 6;
 
 /// Which section the next record is counted in. Sections are written in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
@@ -28,6 +30,7 @@ pub struct Reply<'b> {
     len: usize,
     limit: usize,
     edns: Option<Edns>,
+    extended_error: Option<u16>,
 }
 
 impl<'b> Reply<'b> {
@@ -45,7 +48,7 @@ impl<'b> Reply<'b> {
         out[2] = 0x84 | (out[2] & 0x01);
         out[3] &= 0x10;
         out[6..12].fill(0);
-        Some(Reply { out, len: end, limit, edns: plain.edns })
+        Some(Reply { out, len: end, limit, edns: plain.edns, extended_error: None })
     }
 
     /// Sets the response code's lower four bits.
@@ -82,6 +85,15 @@ impl<'b> Reply<'b> {
         place.copy_from_slice(records);
         self.len = end;
         Some(place)
+    }
+
+    /// Adds an Extended DNS Error (RFC 8914), if the query had an OPT record and there is room.
+    pub fn set_extended_error(&mut self, code: u16) {
+        if self.edns.is_some() && self.extended_error.is_none() && self.len + EDE_LEN <= self.limit
+        {
+            self.limit -= EDE_LEN;
+            self.extended_error = Some(code);
+        }
     }
 
     /// Octets written so far.
@@ -138,8 +150,16 @@ impl<'b> Reply<'b> {
             self.limit += OPT_LEN;
             let size = edns.udp_size.to_be_bytes();
             let flags = if edns.dnssec_ok { 0x80 } else { 0 };
-            let opt = [0, 0, rtype::OPT as u8, size[0], size[1], 0, 0, flags, 0, 0, 0];
-            self.push(Section::Additional, &[&opt]);
+            let rdlength = if self.extended_error.is_some() { EDE_LEN as u8 } else { 0 };
+            let opt = [0, 0, rtype::OPT as u8, size[0], size[1], 0, 0, flags, 0, 0, rdlength];
+            match self.extended_error {
+                None => self.push(Section::Additional, &[&opt]),
+                Some(code) => {
+                    self.limit += EDE_LEN;
+                    let [high, low] = code.to_be_bytes();
+                    self.push(Section::Additional, &[&opt, &[0, 15, 0, 2, high, low]])
+                }
+            };
         }
         self.len
     }

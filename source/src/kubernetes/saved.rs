@@ -94,6 +94,11 @@ impl State {
         State { path, api, needs, sink, observer, written: AtomicU64::new(0) }
     }
 
+    /// How many objects a file of these octets has, if it is one.
+    pub(super) fn count(&self, octets: &[u8]) -> Option<usize> {
+        self.read_from(octets).ok().map(|(objects, _)| objects.len())
+    }
+
     /// Begins with what is on disk, if that is of use. Tells whether it is.
     pub(super) fn load(&self) -> bool {
         let (objects, saved_at) = match self.read() {
@@ -166,7 +171,12 @@ impl State {
     }
 
     fn read(&self) -> Result<(Vec<(Object, u64)>, SystemTime), Unusable> {
-        let mut lines = Lines { input: BufReader::new(File::open(&self.path)?), number: 0 };
+        self.read_from(BufReader::new(File::open(&self.path)?))
+    }
+
+    /// Reads a file's objects, and when it was written.
+    fn read_from(&self, input: impl BufRead) -> Result<(Vec<(Object, u64)>, SystemTime), Unusable> {
+        let mut lines = Lines { input, number: 0 };
         let mut text = Vec::new();
         let head: Head = match lines.next(&mut text)? {
             true => serde_json::from_slice(&text).map_err(|error| lines.wrong(&error))?,
@@ -211,12 +221,12 @@ impl Drop for AtEnd {
     }
 }
 
-struct Lines {
-    input: BufReader<File>,
+struct Lines<R> {
+    input: R,
     number: usize,
 }
 
-impl Lines {
+impl<R: BufRead> Lines<R> {
     /// Reads the next line, without its end, into `text`. Tells whether there is one.
     fn next(&mut self, text: &mut Vec<u8>) -> Result<bool, Unusable> {
         text.clear();

@@ -7,7 +7,7 @@ use super::cases::good;
 use crate::corefile::domain::Domain;
 use crate::plugins::PluginConfig;
 use crate::plugins::forward::config::{Policy, Protocol};
-use crate::plugins::forward::upstream::{Target, Transport};
+use crate::plugins::forward::upstream::{Secure, Target, Transport};
 use crate::plugins::kubernetes::config::PodMode;
 use crate::plugins::kubernetes::selector::Operator;
 use crate::plugins::{cache, forward, hosts, kubernetes};
@@ -184,9 +184,12 @@ fn forward_reads_every_kind_of_upstream_once() {
     );
     assert_eq!(
         config.upstreams[2].transport,
-        Transport::Tls { server_name: Some("a.example".into()) }
+        Transport::Secure { over: Secure::Tls, server_name: Some("a.example".into()) }
     );
-    assert_eq!(config.upstreams[3].transport, Transport::Tls { server_name: None });
+    assert_eq!(
+        config.upstreams[3].transport,
+        Transport::Secure { over: Secure::Tls, server_name: None }
+    );
     assert_eq!(config.upstreams[4].transport, Transport::Dns);
 }
 

@@ -13,7 +13,7 @@ use hickory_proto::op::Message;
 use super::moment::{Moment, millis};
 use crate::{
     plugins::kubernetes::wire::{Asked, Written},
-    server::long,
+    server::long::{self, ede},
     wire::{HEADER, MAX_MESSAGE, name::FoldedName, reply::Reply, rtype, u16_at},
 };
 
@@ -22,9 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The least pause after a renewal failed (RFC 9520 §3.2).
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A pointer to the question's name.
+const QUESTION_NAME: [u8; 2] = [0xc0, HEADER as u8];
 const AA: u8 = 0x04;
 const RA: u8 = 0x80;
 const AD: u8 = 0x20;
+/// RCODE.
+const NXDOMAIN: u8 = 3;
 
 /// What a stored reply is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +55,8 @@ pub struct Entry {
     /// Offsets of the TTLs in `records`.
     ttls: Box<[u16]>,
     addresses: Addresses,
+    /// Every record is an address of the name that was asked.
+    renameable: bool,
     stored: Moment,
     /// Milliseconds.
     lifetime: u64,
@@ -60,6 +66,8 @@ pub struct Entry {
     wanted: AtomicBool,
     hits: AtomicU32,
     last_hit: AtomicU64,
+    /// Sets entries apart that were made at the same time.
+    jitter: u8,
 }
 
 /// Address records that follow each other in the answer section, all of the same size: they may start
@@ -89,21 +97,28 @@ impl Entry {
         let cut = header[2] & 0x02 != 0;
         let start = FoldedName::default().read(&bytes, HEADER)? + 4;
         let counts = [header[6], header[7], header[8], header[9], header[10], header[11]];
-        let (ttls, addresses) = Layout::read(bytes.get(start..)?, counts).filter(|_| !cut)?;
+        let layout = Layout::read(bytes.get(start..)?, counts).filter(|_| !cut)?;
         Some(Entry {
             kind,
             flags: [header[2] & AA, header[3] & (RA | AD | 0x0f)],
             counts,
             records: bytes[start..].into(),
-            ttls: ttls.into(),
-            addresses,
+            ttls: layout.ttls.into(),
+            addresses: layout.addresses,
+            renameable: layout.renameable,
             stored,
             lifetime: millis(lifetime),
             renewal: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             hits: AtomicU32::new(0),
             last_hit: AtomicU64::new(0),
+            jitter: rand::random(),
         })
+    }
+
+    /// Whether the reply is the same for a question with another name, but for that name.
+    pub fn is_renameable(&self) -> bool {
+        self.renameable
     }
 
     /// What it is.
@@ -130,9 +145,25 @@ impl Entry {
         seconds(self.lifetime)
     }
 
-    /// Writes the reply to `asked`; every record carries `ttl`. `None` if it does not fit: nothing
-    /// is ever cut here.
-    pub fn write(&self, out: &mut [u8], asked: &Asked<'_>, ttl: u32) -> Option<Written> {
+    /// What is to be said of this reply, given at that age: an Extended DNS Error's code.
+    pub fn extended_error(&self, age: Age) -> Option<u16> {
+        match (self.kind, age) {
+            (Kind::Failure, _) => Some(ede::CACHED_ERROR),
+            (_, Age::Fresh(_)) => None,
+            (_, Age::Expired(_)) if self.flags[1] & 0x0f == NXDOMAIN => Some(ede::STALE_NXDOMAIN),
+            (_, Age::Expired(_)) => Some(ede::STALE_ANSWER),
+        }
+    }
+
+    /// Writes the reply to `asked`; every record carries `ttl`, and clients that know EDNS hear of
+    /// `extended_error`. `None` if it does not fit: nothing is ever cut here.
+    pub fn write(
+        &self,
+        out: &mut [u8],
+        asked: &Asked<'_>,
+        ttl: u32,
+        extended_error: Option<u16>,
+    ) -> Option<Written> {
         let mut reply = Reply::new(out, asked.message, asked.plain, asked.limit)?;
         // RFC 6840 §5.7, §5.8: AD is for clients that said that they understand it.
         let wants_authentic = asked.plain.edns.is_some_and(|edns| edns.dnssec_ok)
@@ -145,6 +176,9 @@ impl Entry {
         for at in &self.ttls {
             let at = usize::from(*at);
             records[at..at + 4].copy_from_slice(&ttl);
+        }
+        if let Some(code) = extended_error {
+            reply.set_extended_error(code);
         }
         Some(Written { len: reply.finish(), rcode: u16::from(self.flags[1] & 0x0f) })
     }
@@ -160,6 +194,15 @@ impl Entry {
         };
         self.hits.store(hits, Ordering::Relaxed);
         hits
+    }
+
+    /// Whether so little of its lifetime is left that it may be renewed: `percentage` of it, less up
+    /// to a quarter of that, so that what was asked for together is not renewed together.
+    pub fn nears_its_end(&self, now: Moment, percentage: u8) -> bool {
+        let age = now.since(self.stored);
+        let threshold = self.lifetime.saturating_mul(percentage.into()) / 100;
+        let less = threshold / 4 * u64::from(self.jitter) / u64::from(u8::MAX);
+        age + threshold - less >= self.lifetime
     }
 
     /// Takes over the hits of the entry that this one replaces.
@@ -227,21 +270,23 @@ struct Layout<'b> {
     records: &'b [u8],
     ttls: Vec<u16>,
     addresses: Addresses,
+    renameable: bool,
     /// Type of the last answer, and whether all since that type began can change places.
     last: Option<(u16, [u8; 2], bool)>,
 }
 
 impl<'b> Layout<'b> {
-    fn read(records: &'b [u8], counts: [u8; 6]) -> Option<(Vec<u16>, Addresses)> {
+    fn read(records: &'b [u8], counts: [u8; 6]) -> Option<Self> {
         let count = |at: usize| usize::from(u16::from_be_bytes([counts[at], counts[at + 1]]));
         let (answers, rest) = (count(0), count(2) + count(4));
         let addresses = Addresses::default();
-        let mut layout = Layout { records, ttls: Vec::new(), addresses, last: None };
+        let mut layout =
+            Layout { records, ttls: Vec::new(), addresses, renameable: true, last: None };
         let mut at = 0;
         for index in 0..answers + rest {
             at = layout.record(at, index < answers)?;
         }
-        (at == records.len()).then_some((layout.ttls, layout.addresses))
+        (at == records.len()).then_some(layout)
     }
 
     /// Reads the record at `at`; gives the offset behind it.
@@ -251,6 +296,9 @@ impl<'b> Layout<'b> {
         let end = fixed + 10 + usize::from(u16_at(self.records, fixed + 8)?);
         self.records.get(..end)?;
         self.ttls.push(u16::try_from(fixed + 4).ok()?);
+        // Elsewhere a name may stand whole, or point into the question's.
+        self.renameable &=
+            self.records[at..fixed] == QUESTION_NAME && matches!(rtype, rtype::A | rtype::AAAA);
         if is_answer {
             self.note_answer(at, fixed, end, rtype);
         }

@@ -23,7 +23,10 @@ use crate::{
     metrics::Metrics,
     plugin::{Answer, Next, Outcome, Plugin, Query, Rest},
     plugins::kubernetes::wire::Asked,
-    server::{long::fold, short::ShortPlan},
+    server::{
+        long::{add_extended_error, fold},
+        short::ShortPlan,
+    },
     wire::{
         CLASS_IN, HEADER, MAX_MESSAGE, MIN_UDP,
         name::{FoldedName, count_labels},
@@ -32,7 +35,7 @@ use crate::{
 };
 
 /// Entries renewed at once behind their clients' backs.
-const RENEWALS: usize = 1024;
+pub(super) const RENEWALS: usize = 1024;
 
 /// The `cache` plugin of one block.
 #[derive(Clone)]
@@ -134,7 +137,10 @@ impl Core {
         let now = (self.clock)();
         let found = self.store.find(ask.key.as_bytes(), now);
         let held = found.and_then(|found| {
-            let answer = ask.answer(&found.entry, self.ttl(&found))?;
+            let mut answer = ask.answer(&found.entry, self.ttl(&found))?;
+            if let Some(code) = found.entry.extended_error(found.age) {
+                add_extended_error(&mut answer.message, code, "");
+            }
             Some((found, answer))
         });
         let Some((found, answer)) = held else {
@@ -180,15 +186,11 @@ impl Core {
         match (found.age, &self.config.stale) {
             (Age::Expired(_), Some(stale)) => stale.refresh == Refresh::Immediate,
             (Age::Expired(_), None) => false,
-            (Age::Fresh(left), _) => {
+            (Age::Fresh(_), _) => {
                 let prefetch = &self.config.prefetch;
-                if prefetch.amount == 0 {
-                    return false;
-                }
-                let hits = found.entry.hit(now, prefetch.within);
-                let full = u64::from(found.entry.full_ttl());
-                let threshold = (full * u64::from(prefetch.percentage)).div_ceil(100);
-                hits >= prefetch.amount && u64::from(left) <= threshold
+                prefetch.amount != 0
+                    && found.entry.hit(now, prefetch.within) >= prefetch.amount
+                    && found.entry.nears_its_end(now, prefetch.percentage)
             }
         }
     }
@@ -276,6 +278,7 @@ impl Ask {
     /// The reply that `entry` makes. `None` never happens for entries found by this question.
     fn answer(&self, entry: &Entry, ttl: u32) -> Option<Answer> {
         let asked = Asked {
+            renamed: false,
             message: &self.request,
             plain: &self.plain,
             name: &self.name,
@@ -284,7 +287,7 @@ impl Ask {
         };
         let room = self.request.len() + entry.size();
         let mut out = vec![0; room.max(MIN_UDP)];
-        let written = entry.write(&mut out, &asked, ttl)?;
+        let written = entry.write(&mut out, &asked, ttl, None)?;
         Message::from_vec(&out[..written.len]).ok().map(Answer::relayed)
     }
 }

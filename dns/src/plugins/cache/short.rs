@@ -20,6 +20,9 @@ impl AnswerShort for Cache {
         let key = Key::new(asked.name, asked.plain.qtype, bits(asked));
         let now = (core.clock)();
         let Some(found) = core.store.find(key.as_bytes(), now) else { return Short::Long };
+        if asked.renamed && !found.entry.is_renameable() {
+            return Short::Long;
+        }
         let stale = matches!(found.age, Age::Expired(_));
         // Upstream has to be asked first.
         let verify =
@@ -27,7 +30,8 @@ impl AnswerShort for Cache {
         if stale && verify() {
             return Short::Long;
         }
-        let Some(written) = found.entry.write(out, asked, core.ttl(&found)) else {
+        let extended_error = found.entry.extended_error(found.age);
+        let Some(written) = found.entry.write(out, asked, core.ttl(&found), extended_error) else {
             return Short::Long;
         };
         core.counts.hit(found.side, stale);

@@ -52,8 +52,10 @@ pub struct Config {
     pub policy: Policy,
     /// Which protocol plain upstreams are asked by.
     pub protocol: Protocol,
-    /// How TLS upstreams are trusted.
+    /// How encrypted upstreams are trusted.
     pub tls: Tls,
+    /// How messages go to upstreams over HTTPS.
+    pub doh_method: DohMethod,
     /// Connections, and the bounds on them.
     pub connections: Connections,
     /// When an upstream counts as down.
@@ -92,7 +94,16 @@ pub enum Protocol {
     Udp,
 }
 
-/// How TLS upstreams are trusted. Files are read when the server starts.
+/// Where a request of DNS over HTTPS has its message (RFC 8484 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DohMethod {
+    /// In its URI: caches on the way can answer it.
+    Get,
+    /// In its body.
+    Post,
+}
+
+/// How encrypted upstreams are trusted. Files are read when the server starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Our certificate and its key.
@@ -167,6 +178,7 @@ fn defaults(from: Domain) -> Config {
         policy: Policy::Random,
         protocol: Protocol::Client,
         tls: Tls::default(),
+        doh_method: DohMethod::Post,
         connections: Connections {
             expire: Duration::from_secs(10),
             max_age: Duration::ZERO,
@@ -210,7 +222,8 @@ fn upstreams(config: &mut Config, to: &[Token], cx: &mut Checker<'_>) -> Option<
             continue;
         };
         for upstream in found {
-            let named = matches!(&upstream.transport, Transport::Tls { server_name: Some(_) });
+            let named =
+                matches!(&upstream.transport, Transport::Secure { server_name: Some(_), .. });
             if named && config.tls.server_name.is_some() {
                 let cause = Cause::Conflict(
                     "the TLS name is given by `tls_servername` and with the upstream",
@@ -276,9 +289,11 @@ fn set(config: &mut Config, line: &Line, cx: &mut Checker<'_>) {
             config.failover.extend(codes);
         }
         "doh_method" => {
-            if let Some(token) = cx.one(line, "one argument, GET or POST") {
-                cx.choice(token, "a method", &[("GET", ()), ("POST", ())]);
-            }
+            let methods = [("GET", DohMethod::Get), ("POST", DohMethod::Post)];
+            let token = cx.one(line, "one argument, GET or POST");
+            config.doh_method = token
+                .and_then(|token| cx.choice(token, "a method", &methods))
+                .unwrap_or(config.doh_method);
         }
         "resolver" => {
             let resolvers = cx.some(line, "one or more addresses").unwrap_or_default();

@@ -35,6 +35,9 @@ pub enum AskError {
     /// The reply is no DNS message.
     #[error("malformed reply")]
     Malformed,
+    /// An HTTP response without success.
+    #[error("HTTP status {0}")]
+    Http(u16),
     /// As many queries wait for this upstream as are allowed to.
     #[error("too many queries wait for this upstream")]
     Busy,
@@ -49,6 +52,7 @@ impl AskError {
             | AskError::Local(_)
             | AskError::Connect(_)
             | AskError::Closed
+            | AskError::Http(_)
             | AskError::Malformed => NETWORK_ERROR,
         }
     }

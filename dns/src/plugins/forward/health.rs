@@ -6,18 +6,30 @@
 //!    ▲                     │ a check succeeds                      │
 //!    └─────────────────────┴───────────────────────────────────────┘
 //! ```
+//!
+//! A failure is remembered for 1 to 5 seconds as well, the longer the more there were in a row: where
+//! nothing is checked, that is all there is (RFC 9520 §3.2). A reply, or a check that succeeds, ends it.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicU32,
-    Ordering::{AcqRel, Acquire, Release},
+use std::{
+    sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    time::Duration,
 };
+
+use tokio::time::Instant;
+
+/// How long a failure is remembered at least and at most.
+const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// What is known about an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Nothing bad.
     Up,
-    /// A query failed, and checks are under way.
+    /// A query failed just now, or checks are under way.
     Doubtful,
     /// More checks failed in a row than are forgiven.
     Down,
@@ -32,6 +44,11 @@ pub struct Health {
     fails: AtomicU32,
     checking: AtomicBool,
     cut: AtomicBool,
+    born: Instant,
+    /// Queries that failed in a row.
+    failed: AtomicU32,
+    /// Milliseconds after `born` until which the last failure is remembered.
+    resting: AtomicU64,
 }
 
 impl Health {
@@ -42,6 +59,9 @@ impl Health {
             fails: AtomicU32::new(0),
             checking: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            born: Instant::now(),
+            failed: AtomicU32::new(0),
+            resting: AtomicU64::new(0),
         }
     }
 
@@ -53,10 +73,30 @@ impl Health {
         if self.max_fails != 0 && self.fails.load(Acquire) > self.max_fails {
             return State::Down;
         }
-        match self.checking.load(Acquire) {
+        let rests = self.failed.load(Relaxed) > 0 && self.age() < self.resting.load(Relaxed);
+        match rests || self.checking.load(Acquire) {
             true => State::Doubtful,
             false => State::Up,
         }
+    }
+
+    /// A query failed: others are asked before this one for a while.
+    pub fn rest(&self) {
+        let failed = self.failed.fetch_add(1, Relaxed).saturating_add(1);
+        let rest = REST.saturating_mul(failed).min(LONGEST_REST);
+        self.resting.store(self.age() + rest.as_millis() as u64, Relaxed);
+    }
+
+    /// A query was answered.
+    pub fn query_answered(&self) {
+        if self.failed.load(Relaxed) > 0 {
+            self.failed.store(0, Relaxed);
+        }
+    }
+
+    /// Milliseconds.
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A query failed. Tells whether the caller has to start checking; never twice at a time.
@@ -68,6 +108,7 @@ impl Health {
     pub fn checked(&self, answered: bool) -> bool {
         if answered {
             self.fails.store(0, Release);
+            self.query_answered();
             self.checking.store(false, Release);
             return false;
         }
@@ -106,6 +147,23 @@ mod tests {
     fn without_max_fails_nothing_is_checked_or_down() {
         let health = Health::new(0);
         assert!(!health.query_failed());
+        assert_eq!(health.state(), State::Up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_remembered_for_one_to_five_seconds_without_checks() {
+        let health = Health::new(0);
+        for (failures, seconds) in [(1, 1), (2, 2), (5, 5), (20, 5)] {
+            health.query_answered();
+            assert_eq!(health.state(), State::Up);
+            (0..failures).for_each(|_| health.rest());
+            tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(2)).await;
+            assert_eq!(health.state(), State::Doubtful, "{failures}");
+            tokio::time::advance(Duration::from_millis(4)).await;
+            assert_eq!(health.state(), State::Up, "{failures}");
+        }
+        health.rest();
+        health.checked(true);
         assert_eq!(health.state(), State::Up);
     }
 

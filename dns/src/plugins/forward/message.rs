@@ -6,7 +6,7 @@ use hickory_proto::{
 };
 
 use super::failure::AskError;
-use crate::{plugins::debug, wire::HEADER};
+use crate::{plugins::debug, server::long::OF_ONE_HOP, wire::HEADER};
 
 /// Third octet of the header: QR, opcode, AA, TC, RD.
 const QR: u8 = 0x80;
@@ -25,12 +25,21 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The client's message as it is, EDNS included: the upstream sees its DO bit and its size.
+    /// The client's message as it is, EDNS included: the upstream sees its DO bit and its size. Of
+    /// its options those are left out that are between the client and us.
     ///
     /// # Errors
     /// The message can't be encoded. It was decoded before, so this does not happen.
     pub fn new(request: &Message) -> Result<Self, ProtoError> {
-        let bytes = request.to_vec()?;
+        let bytes = match &request.edns {
+            Some(edns) if OF_ONE_HOP.iter().any(|code| edns.option(*code).is_some()) => {
+                let (mut request, mut edns) = (request.clone(), edns.clone());
+                OF_ONE_HOP.into_iter().for_each(|code| edns.options_mut().remove(code));
+                request.set_edns(edns);
+                request.to_vec()?
+            }
+            _ => request.to_vec()?,
+        };
         let mut name_end = HEADER;
         while let Some(label) = bytes.get(name_end).filter(|label| **label != 0) {
             name_end += 1 + usize::from(*label);

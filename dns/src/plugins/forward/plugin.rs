@@ -1,6 +1,7 @@
 //! The `forward` plugin: which queries are for its upstreams, and what becomes of their replies.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -14,15 +15,16 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    attempts::{self, Bounds, MANY},
+    attempts::{self, Bounds, MANY, Upstreams},
     config::{Config, Policy, Protocol},
-    failure::{LEADS_BACK, NO_REACHABLE_AUTHORITY},
+    failure::{AskError, LEADS_BACK, NO_REACHABLE_AUTHORITY},
     health::State,
+    latency::Budget,
     message::Outgoing,
     policy::{Order, Turns},
-    remote::{Remote, Settings, Way},
+    remote::{Dial, Remote, Settings, Way},
     resolve::{self, ResolveError, message_name},
-    stream::Dial,
+    secure, stream,
     tls::{self, TlsError},
     upstream,
 };
@@ -45,6 +47,7 @@ pub struct Forward {
     turns: Turns,
     protocol: Protocol,
     bounds: Bounds,
+    budget: Budget,
     limit: Arc<Admission>,
     rejected: Arc<str>,
     fail_fast: bool,
@@ -96,6 +99,7 @@ impl Forward {
             turns: Turns::new(config.policy),
             protocol: config.protocol,
             bounds: Bounds { attempts, hedge },
+            budget: Budget::default(),
             limit: Admission::open(most),
             rejected: format!("concurrent queries exceeded maximum {most}").into(),
             fail_fast: config.health.fail_fast,
@@ -172,16 +176,9 @@ impl Forward {
             }
             Order::Nobody => return Err(self.unreachable(LEADS_BACK)),
         };
-        let ask = |number: usize| {
-            let (remote, outgoing) = (&self.remotes[number], &outgoing);
-            query.metadata.set("forward/upstream", || remote.to.clone());
-            async move { remote.ask(outgoing, way).await }
-        };
-        let pass_over = |reply: &Message| {
-            !self.failover.is_empty()
-                && self.failover.contains(&reply.metadata.response_code.into())
-        };
-        attempts::run(&order, bounds, ask, pass_over).await.map_err(|given_up| {
+        self.budget.earn();
+        let asking = Asking { forward: self, query, outgoing: &outgoing, way };
+        attempts::run(&order, bounds, &asking).await.map_err(|given_up| {
             let remote = &self.remotes[given_up.upstream];
             if remote.health.state() == State::Cut {
                 return self.unreachable(LEADS_BACK);
@@ -210,6 +207,37 @@ impl Forward {
     }
 }
 
+/// A query for the upstreams.
+struct Asking<'a> {
+    forward: &'a Forward,
+    query: &'a Query,
+    outgoing: &'a Arc<Outgoing>,
+    way: Way,
+}
+
+impl Upstreams for Asking<'_> {
+    type Reply = Message;
+
+    fn ask(&self, upstream: usize) -> impl Future<Output = Result<Message, AskError>> + Send {
+        let remote = &self.forward.remotes[upstream];
+        self.query.metadata.set("forward/upstream", || remote.to.clone());
+        remote.ask(self.outgoing, self.way)
+    }
+
+    fn pass_over(&self, reply: &Message) -> bool {
+        let failover = &self.forward.failover;
+        !failover.is_empty() && failover.contains(&reply.metadata.response_code.into())
+    }
+
+    fn late_after(&self, upstream: usize) -> Option<Duration> {
+        self.forward.remotes[upstream].latency.late_after()
+    }
+
+    fn may_hurry(&self) -> bool {
+        self.forward.budget.spend()
+    }
+}
+
 impl Plugin for Forward {
     fn name(&self) -> &'static str {
         "forward"
@@ -230,10 +258,8 @@ async fn remotes(
     metrics: &Arc<ForwardMetrics>,
 ) -> Result<Vec<Arc<Remote>>, StartError> {
     let found = resolve::upstreams(config).await?;
-    let over_tls =
-        |transport: &upstream::Transport| matches!(transport, upstream::Transport::Tls { .. });
-    let connector = match found.iter().any(|(_, transport)| over_tls(transport)) {
-        true => Some(tls::connector(&config.tls)?),
+    let client = match found.iter().any(|(_, transport)| *transport != upstream::Transport::Dns) {
+        true => Some(tls::client(&config.tls)?),
         false => None,
     };
     let settings = Settings {
@@ -246,16 +272,18 @@ async fn remotes(
         check_name: message_name(&config.health.domain),
         metrics: Arc::clone(metrics),
     };
-    let remote = |(address, transport): (std::net::SocketAddr, upstream::Transport)| {
-        let tls = match (transport, &connector) {
-            (upstream::Transport::Tls { server_name }, Some(connector)) => {
+    let remote = |(address, transport): (SocketAddr, upstream::Transport)| {
+        let dial = match (transport, &client) {
+            (upstream::Transport::Secure { over, server_name }, Some(client)) => {
                 let name = server_name.or_else(|| config.tls.server_name.clone());
-                Some((connector.clone(), tls::server_name(name.as_deref(), address.ip())?))
+                secure::dial(address, over, name, client, config)?
             }
-            _ => None,
+            _ => {
+                let settings = config.connections;
+                Dial::Plain(stream::Dial { upstream: address, tls: None, settings })
+            }
         };
-        let dial = Dial { upstream: address, tls, settings: config.connections };
-        Ok(Remote::new(dial, settings.clone()))
+        Ok(Remote::new(address, dial, settings.clone()))
     };
     found.into_iter().map(remote).collect()
 }

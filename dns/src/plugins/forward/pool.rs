@@ -42,11 +42,11 @@ struct Handle {
     born: Instant,
 }
 
-/// A reply, and whether an open connection was found for the query.
+/// A reply, and whether an open connection or socket was found for the query.
 pub struct Asked {
     /// The reply.
     pub reply: Result<Message, AskError>,
-    /// Whether a connection was used again.
+    /// Whether one was used again.
     pub reused: bool,
 }
 

@@ -17,9 +17,11 @@ use super::{
     config::{self, Connections},
     failure::AskError,
     health::Health,
+    latency::Latency,
     message::Outgoing,
-    pool::StreamPool,
-    stream::Dial,
+    multiplex::{self, Multiplex},
+    pool::{Asked, StreamPool},
+    stream,
     udp::UdpPool,
 };
 use crate::{
@@ -32,7 +34,8 @@ const PROXY: &str = "forward";
 /// How long a check's reply is waited for.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// How an upstream is asked. One that speaks TLS is asked over TLS, whatever this says.
+/// How an upstream is asked. One that has an encrypted transport is asked over that, whatever this
+/// says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Over this.
@@ -48,7 +51,7 @@ pub struct Settings {
     pub connections: Connections,
     /// Checks.
     pub health: config::Health,
-    /// Checks go over this, unless the upstream speaks TLS.
+    /// Checks go over this, unless the upstream has an encrypted transport.
     pub check_over: Carrier,
     /// The name that checks ask for.
     pub check_name: Name,
@@ -64,11 +67,26 @@ pub struct Remote {
     pub address: SocketAddr,
     /// How it is doing.
     pub health: Health,
-    tls: bool,
-    udp: UdpPool,
-    streams: StreamPool,
+    /// How long it usually takes.
+    pub latency: Latency,
+    asking: Asking,
     settings: Settings,
-    counts: [Counts; 2],
+}
+
+/// How to reach an upstream.
+pub enum Dial {
+    /// Over UDP and TCP.
+    Plain(stream::Dial),
+    /// Over TLS.
+    Tls(stream::Dial),
+    /// Over HTTPS or QUIC.
+    Multiplex(multiplex::Dial),
+}
+
+enum Asking {
+    Plain { udp: UdpPool, over_udp: Counts, streams: StreamPool, over_tcp: Counts },
+    Tls(StreamPool, Counts),
+    Multiplex(Multiplex, Counts),
 }
 
 /// Queries that found an open connection or did not.
@@ -78,31 +96,29 @@ struct Counts {
 }
 
 impl Remote {
-    /// An upstream without a connection yet.
-    pub fn new(dial: Dial, settings: Settings) -> Arc<Self> {
-        let address = dial.upstream;
+    /// An upstream at `address` without a connection yet.
+    pub fn new(address: SocketAddr, dial: Dial, settings: Settings) -> Arc<Self> {
         let to = address.to_string();
         let counts = |proto| {
             let labels = [PROXY, &to, proto];
             let hits = settings.metrics.hits.with_label_values(&labels);
             Counts { hits, misses: settings.metrics.misses.with_label_values(&labels) }
         };
-        let tls = dial.tls.is_some();
-        let counts = match tls {
-            // The first is never used then.
-            true => [counts("tcp-tls"), counts("tcp-tls")],
-            false => [counts("udp"), counts("tcp")],
+        let asking = match dial {
+            Dial::Plain(dial) => Asking::Plain {
+                udp: UdpPool::new(address, settings.connections),
+                over_udp: counts("udp"),
+                streams: StreamPool::new(dial),
+                over_tcp: counts("tcp"),
+            },
+            Dial::Tls(dial) => Asking::Tls(StreamPool::new(dial), counts("tcp-tls")),
+            Dial::Multiplex(dial) => {
+                let counts = counts(dial.label());
+                Asking::Multiplex(Multiplex::new(dial, settings.connections), counts)
+            }
         };
-        Arc::new(Remote {
-            health: Health::new(settings.health.max_fails),
-            udp: UdpPool::new(address, settings.connections),
-            streams: StreamPool::new(dial),
-            to,
-            address,
-            tls,
-            settings,
-            counts,
-        })
+        let health = Health::new(settings.health.max_fails);
+        Arc::new(Remote { health, latency: Latency::default(), to, address, asking, settings })
     }
 
     /// Asks this upstream. A failure starts checks of its health.
@@ -114,47 +130,41 @@ impl Remote {
         query: &Arc<Outgoing>,
         way: Way,
     ) -> Result<Message, AskError> {
-        let start = Instant::now();
-        let reply = match way {
-            _ if self.tls => self.over_stream(query).await,
-            Way::Over(Carrier::Tcp) => self.over_stream(query).await,
-            Way::Over(Carrier::Udp) => self.over_udp(query).await,
-            Way::UdpThenTcp => match self.over_udp(query).await {
-                Ok(reply) if reply.metadata.truncation => self.over_stream(query).await,
-                reply => reply,
-            },
-        };
+        let waiting = Waiting { latency: &self.latency, start: Instant::now() };
+        let patience = self.settings.connections.read_timeout;
+        let reply = self.asking.ask(query, way, patience, false).await;
         match &reply {
             Ok(reply) => {
                 let code = rcode_label(u16::from(reply.metadata.response_code).into());
                 let duration = &self.settings.metrics.duration;
                 let labels = [PROXY, &self.to, code];
-                duration.with_label_values(&labels).observe(start.elapsed().as_secs_f64());
+                let took = waiting.end();
+                duration.with_label_values(&labels).observe(took.as_secs_f64());
+                self.latency.observe(took);
+                self.health.query_answered();
             }
-            Err(AskError::Busy | AskError::Local(_)) => {}
-            Err(_) => self.start_checking(),
+            Err(AskError::Busy | AskError::Local(_)) => drop(waiting.end()),
+            Err(AskError::Timeout) => self.start_checking(),
+            Err(_) => {
+                waiting.end();
+                self.start_checking();
+            }
         }
         reply
     }
 
     /// Closes what has been idle for too long.
     pub fn tidy(&self) {
-        self.udp.tidy();
-    }
-
-    async fn over_udp(&self, query: &Outgoing) -> Result<Message, AskError> {
-        let asked = self.udp.ask(query, self.settings.connections.read_timeout, false).await;
-        self.counts[Carrier::Udp as usize].note(asked.reused);
-        asked.reply
-    }
-
-    async fn over_stream(&self, query: &Arc<Outgoing>) -> Result<Message, AskError> {
-        let asked = self.streams.ask(query, self.settings.connections.read_timeout, false).await;
-        self.counts[Carrier::Tcp as usize].note(asked.reused);
-        asked.reply
+        match &self.asking {
+            Asking::Plain { udp, .. } => udp.tidy(),
+            // Each connection sees to itself.
+            Asking::Tls(..) => {}
+            Asking::Multiplex(sessions, _) => sessions.tidy(),
+        }
     }
 
     fn start_checking(self: &Arc<Self>) {
+        self.health.rest();
         if !self.settings.health.interval.is_zero() && self.health.query_failed() {
             tokio::spawn(check_until_well(Arc::downgrade(self)));
         }
@@ -167,10 +177,8 @@ impl Remote {
         let name = self.settings.check_name.clone();
         message.add_query(hickory_proto::op::Query::query(name, RecordType::NS));
         let Ok(query) = Outgoing::new(&message).map(Arc::new) else { return false };
-        let reply = match self.settings.check_over {
-            Carrier::Udp if !self.tls => self.udp.ask(&query, CHECK, true).await.reply,
-            _ => self.streams.ask(&query, CHECK, true).await.reply,
-        };
+        let way = Way::Over(self.settings.check_over);
+        let reply = self.asking.ask(&query, way, CHECK, true).await;
         // Without a socket nothing is known; the upstream gets the benefit of the doubt.
         let answered = matches!(reply, Ok(_) | Err(AskError::Malformed | AskError::Local(_)));
         if !answered {
@@ -181,9 +189,62 @@ impl Remote {
     }
 }
 
-impl Counts {
-    fn note(&self, reused: bool) {
-        if reused { self.hits.inc() } else { self.misses.inc() }
+impl Asking {
+    /// Asks. `fresh` is for checks: over a new socket or connection, and not counted.
+    async fn ask(
+        &self,
+        query: &Arc<Outgoing>,
+        way: Way,
+        patience: Duration,
+        fresh: bool,
+    ) -> Result<Message, AskError> {
+        let note = |asked: Asked, counts: &Counts| {
+            if !fresh {
+                if asked.reused { counts.hits.inc() } else { counts.misses.inc() }
+            }
+            asked.reply
+        };
+        let (udp, over_udp, streams, over_tcp) = match self {
+            Asking::Tls(streams, counts) => {
+                return note(streams.ask(query, patience, fresh).await, counts);
+            }
+            Asking::Multiplex(sessions, counts) => {
+                return note(sessions.ask(query, patience, fresh).await, counts);
+            }
+            Asking::Plain { udp, over_udp, streams, over_tcp } => {
+                (udp, over_udp, streams, over_tcp)
+            }
+        };
+        if way != Way::Over(Carrier::Tcp) {
+            let reply = note(udp.ask(query, patience, fresh).await, over_udp);
+            let cut = reply.as_ref().is_ok_and(|reply| reply.metadata.truncation);
+            if way == Way::Over(Carrier::Udp) || !cut {
+                return reply;
+            }
+        }
+        note(streams.ask(query, patience, fresh).await, over_tcp)
+    }
+}
+
+/// A query that waits. When it is dropped before its end, the upstream was silent, and nobody waits
+/// any more.
+struct Waiting<'a> {
+    latency: &'a Latency,
+    start: Instant,
+}
+
+impl Waiting<'_> {
+    /// Gives how long it was.
+    fn end(self) -> Duration {
+        let took = self.start.elapsed();
+        std::mem::forget(self);
+        took
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.latency.observe_none(self.start.elapsed());
     }
 }
 

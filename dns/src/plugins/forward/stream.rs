@@ -19,11 +19,11 @@ use hickory_proto::op::Message;
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpSocket,
+    net::{TcpSocket, TcpStream},
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     config::Connections,
@@ -53,7 +53,7 @@ pub struct Dial {
     /// The upstream.
     pub upstream: SocketAddr,
     /// TLS, and the name to ask for.
-    pub tls: Option<(TlsConnector, ServerName<'static>)>,
+    pub tls: Option<Identity>,
     /// Expiry, age and source address.
     pub settings: Connections,
 }
@@ -99,22 +99,45 @@ impl Request {
 
 impl Dial {
     async fn connect(&self) -> Result<Box<dyn Stream>, AskError> {
-        let failed = |error: io::Error| AskError::Connect(words(&error));
-        let local = |error: io::Error| AskError::Local(words(&error));
-        let socket = match self.upstream {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        let stream = tcp(self.upstream, &self.settings).await?;
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some(identity) => Ok(Box::new(tls(stream, identity).await?)),
         }
-        .map_err(local)?;
-        if let Some(source) = self.settings.source {
-            socket.bind(SocketAddr::new(source, 0)).map_err(local)?;
-        }
-        let stream = socket.connect(self.upstream).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        let Some((connector, name)) = &self.tls else { return Ok(Box::new(stream)) };
-        let secured = connector.connect(name.clone(), stream).await;
-        secured.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(failed)
     }
+}
+
+/// How TLS is spoken, and the name that the upstream's certificate must have.
+pub type Identity = (TlsConnector, ServerName<'static>);
+
+/// A TCP connection to an upstream.
+///
+/// # Errors
+/// [`AskError::Local`], [`AskError::Connect`].
+pub async fn tcp(upstream: SocketAddr, settings: &Connections) -> Result<TcpStream, AskError> {
+    let failed = |error: io::Error| AskError::Connect(words(&error));
+    let local = |error: io::Error| AskError::Local(words(&error));
+    let socket = match upstream {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(local)?;
+    if let Some(source) = settings.source {
+        socket.bind(SocketAddr::new(source, 0)).map_err(local)?;
+    }
+    let stream = socket.connect(upstream).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(stream)
+}
+
+/// TLS on a connection.
+///
+/// # Errors
+/// [`AskError::Connect`]: the handshake failed.
+pub async fn tls(stream: TcpStream, identity: &Identity) -> Result<TlsStream<TcpStream>, AskError> {
+    let (connector, name) = identity;
+    let secured = connector.connect(name.clone(), stream).await;
+    secured.map_err(|error| AskError::Connect(words(&error)))
 }
 
 impl Connection {

@@ -1,12 +1,10 @@
-//! How DNS over TLS upstreams are trusted (RFC 7858, RFC 8310).
+//! How upstreams over TLS, HTTPS and QUIC are trusted (RFC 7858, RFC 8310).
 
 use std::{path::Path, sync::Arc};
 
+use super::config::Tls;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use tokio_rustls::TlsConnector;
-
-use super::config::Tls;
 
 /// Why TLS can't be set up, in words for people.
 #[derive(Debug, thiserror::Error)]
@@ -31,27 +29,29 @@ pub enum TlsError {
     /// The server's name is none.
     #[error("`{0}` is no name for a TLS server")]
     Name(String),
+    /// QUIC can't be had.
+    #[error(transparent)]
+    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-/// Connects with what `config` trusts and shows. Reads its files now.
+/// A client that trusts and shows what `config` says. Reads its files now.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn connector(config: &Tls) -> Result<TlsConnector, TlsError> {
+pub fn client(config: &Tls) -> Result<ClientConfig, TlsError> {
     let roots = roots(config.ca.as_deref())?;
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    let client = match &config.certificate {
+    Ok(match &config.certificate {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let key =
                 PrivateKeyDer::from_pem_file(key).map_err(|source| unreadable(key, source))?;
             builder.with_client_auth_cert(certificates(certificate)?, key)?
         }
-    };
-    Ok(TlsConnector::from(Arc::new(client)))
+    })
 }
 
 /// The name that a certificate must have: as configured, else the address.

@@ -19,6 +19,7 @@ use super::{
     config::Connections,
     failure::{AskError, words},
     message::{self, Outgoing},
+    pool::Asked,
 };
 use crate::plugins::debug;
 use hickory_proto::op::Message;
@@ -42,14 +43,6 @@ struct Idle {
     born: Instant,
     used: Instant,
     uses: u32,
-}
-
-/// A reply, and whether an open socket was found for the query.
-pub struct Asked {
-    /// The reply.
-    pub reply: Result<Message, AskError>,
-    /// Whether a socket was used again.
-    pub reused: bool,
 }
 
 impl UdpPool {

@@ -24,11 +24,33 @@ pub struct Upstream {
 pub enum Transport {
     /// UDP and TCP.
     Dns,
-    /// TLS (RFC 7858).
-    Tls {
+    /// Encrypted.
+    Secure {
+        /// With this.
+        over: Secure,
         /// The name that its certificate must have (`%name`); the directive's `tls_servername` if `None`.
         server_name: Option<Arc<str>>,
     },
+}
+
+/// An encrypted transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Secure {
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484).
+    Https,
+    /// DNS over QUIC (RFC 9250).
+    Quic,
+}
+
+impl Secure {
+    fn port(self) -> u16 {
+        match self {
+            Secure::Tls | Secure::Quic => 853,
+            Secure::Https => 443,
+        }
+    }
 }
 
 /// Where an upstream is.
@@ -58,8 +80,10 @@ pub enum Target {
 pub(super) fn parse(token: &Token, cx: &mut Checker<'_>) -> Option<Vec<Upstream>> {
     let (scheme, rest) =
         token.text.split_once("://").map_or(("dns", &*token.text), |(scheme, rest)| (scheme, rest));
-    match scheme {
-        "dns" | "tls" => {}
+    let secure = match scheme {
+        "dns" => None,
+        "tls" => Some(Secure::Tls),
+        "quic" => Some(Secure::Quic),
         "https" if rest.contains('/') => {
             let cause = Cause::Value {
                 found: token.text.to_string(),
@@ -68,18 +92,14 @@ pub(super) fn parse(token: &Token, cx: &mut Checker<'_>) -> Option<Vec<Upstream>
             cx.mistake_with(token.span, cause, "leave the path out, it is always /dns-query");
             return None;
         }
-        "https" | "quic" => {
-            cx.not_yet(token.span, format!("forwarding to {scheme}://"));
-            return None;
-        }
+        "https" => Some(Secure::Https),
         _ => {
             let want = "an upstream: the schemes are dns, tls, quic and https".to_owned();
             cx.mistake(token.span, Cause::Value { found: token.text.to_string(), want });
             return None;
         }
-    }
-    let tls = scheme == "tls";
-    if let Some(upstream) = server(rest, tls) {
+    };
+    if let Some(upstream) = server(rest, secure) {
         return Some(vec![upstream]);
     }
     if rest.contains('/') || (!rest.is_empty() && cx.file(Path::new(rest)).is_ok()) {
@@ -94,29 +114,30 @@ pub(super) fn parse(token: &Token, cx: &mut Checker<'_>) -> Option<Vec<Upstream>
 }
 
 /// `host[%scope][:port]`, or `None` if it is not of that form.
-fn server(text: &str, tls: bool) -> Option<Upstream> {
+fn server(text: &str, secure: Option<Secure>) -> Option<Upstream> {
     let (host, scope, port) = split(text)?;
     let port = match port {
         Some(port) => parse_port(port).filter(|&port| port != 0)?,
-        None if tls => 853,
-        None => 53,
+        None => secure.map_or(53, Secure::port),
     };
     if scope.is_some_and(str::is_empty) {
         return None;
     }
     let target = match (host.parse::<IpAddr>(), scope) {
-        (Ok(IpAddr::V6(ip)), Some(interface)) if !tls => {
+        (Ok(IpAddr::V6(ip)), Some(interface)) if secure.is_none() => {
             Target::Scoped { ip, interface: interface.into(), port }
         }
-        (Ok(ip), Some(_)) if tls => Target::Ip(SocketAddr::new(ip, port)),
+        (Ok(ip), Some(_)) if secure.is_some() => Target::Ip(SocketAddr::new(ip, port)),
         (Ok(ip), None) => Target::Ip(SocketAddr::new(ip, port)),
-        (Err(_), scope) if is_host_name(host) && (tls || scope.is_none()) => {
+        (Err(_), scope) if is_host_name(host) && (secure.is_some() || scope.is_none()) => {
             Target::Name { name: Domain::parse(host).ok()?, port }
         }
         _ => return None,
     };
-    let transport =
-        if tls { Transport::Tls { server_name: scope.map(Arc::from) } } else { Transport::Dns };
+    let transport = match secure {
+        None => Transport::Dns,
+        Some(over) => Transport::Secure { over, server_name: scope.map(Arc::from) },
+    };
     Some(Upstream { transport, target })
 }
 
@@ -151,7 +172,7 @@ fn file(token: &Token, path: &str, cx: &mut Checker<'_>) -> Option<Vec<Upstream>
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         let Some(("nameserver", address)) = words.next().zip(words.next()) else { continue };
-        match server(address, false)
+        match server(address, None)
             .filter(|upstream| !matches!(upstream.target, Target::Name { .. }))
         {
             Some(upstream) => upstreams.push(upstream),

@@ -275,7 +275,7 @@ proptest! {
             let qtype = u16::from(rtype);
             let Some(found) = lookup(&directory, &table.view, &folded, qtype) else { continue };
             let limit = plain.udp_limit();
-            let asked = Asked { message: &bytes, plain: &plain, name: &folded, limit, rotation: 0 };
+            let asked = Asked { message: &bytes, plain: &plain, name: &folded, limit, renamed: false, rotation: 0 };
             let mut out = vec![0; 4096];
             let owner = &request.queries[0].name;
             let by_records = records(owner, &folded, qtype, &table.view, &directory, &found);

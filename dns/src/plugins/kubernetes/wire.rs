@@ -36,6 +36,8 @@ pub struct Asked<'q> {
     pub name: &'q FoldedName,
     /// Most octets of the reply.
     pub limit: usize,
+    /// Whether `name` is another one than was asked: only addresses of that name can be written then.
+    pub renamed: bool,
     /// Where an address set starts: turned from query to query where `loadbalance` asks for it.
     pub rotation: u32,
 }

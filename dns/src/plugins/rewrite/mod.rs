@@ -11,6 +11,7 @@ mod plugin;
 mod renaming;
 mod reversal;
 mod rule;
+pub mod short;
 
 pub use plugin::Rewrite;
 

@@ -37,7 +37,7 @@ use crate::{
         metadata::Provider,
         minimal::Minimal,
         nsid::Nsid,
-        rewrite::Rewrite,
+        rewrite::{Rewrite, short::Renames},
         secondary::Secondary,
         template::Template,
         tls::{self, identity::Identity},
@@ -161,7 +161,10 @@ impl Builder<'_> {
             }
             PluginConfig::Rewrite(config) => {
                 parts.chain.push(Arc::new(Rewrite::new(config)));
-                parts.only_long = true;
+                match Renames::of(config) {
+                    Some(renames) => parts.short_plan().renames = Some(Arc::new(renames)),
+                    None => parts.only_long = true,
+                }
             }
             PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
             PluginConfig::Hosts(config) => {

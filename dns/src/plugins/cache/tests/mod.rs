@@ -184,7 +184,14 @@ impl Rig {
         let Shape::Plain(plain) = query::read(&request, &mut name) else { panic!("not plain") };
         let mut out = vec![0; 65_535];
         let limit = plain.udp_limit();
-        let asked = Asked { message: &request, plain: &plain, name: &name, limit, rotation };
+        let asked = Asked {
+            message: &request,
+            plain: &plain,
+            name: &name,
+            limit,
+            renamed: false,
+            rotation,
+        };
         let short = self.cache.answer(&mut out, &asked);
         let reply = match short {
             Short::Answered(written) | Short::AnsweredRefresh(written) => {

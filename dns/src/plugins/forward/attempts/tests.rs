@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use tokio::time::sleep;
 
@@ -12,25 +12,81 @@ const REFUSES: Script = (0, Err(AskError::Closed));
 const HEDGED: Bounds = Bounds { attempts: 4, hedge: Some(Duration::from_millis(500)) };
 const IN_TURN: Bounds = Bounds { attempts: 4, hedge: None };
 
-/// Runs `scripts` in order; gives the outcome, the milliseconds it took, and who was asked when.
-/// A reply of 2 (SERVFAIL) is passed over.
-async fn play(
-    scripts: &[Script],
-    bounds: Bounds,
-) -> (Result<u16, GivenUp>, u64, Vec<(usize, u64)>) {
-    let start = Instant::now();
-    let asked = RefCell::new(Vec::new());
-    let ask = |upstream: usize| {
-        asked.borrow_mut().push((upstream, start.elapsed().as_millis() as u64));
-        let (after, result) = scripts[upstream].clone();
+/// Upstreams that play scripts. A reply of 2 (SERVFAIL) is passed over.
+struct Players<'a> {
+    scripts: &'a [Script],
+    start: Instant,
+    asked: RefCell<Vec<(usize, u64)>>,
+    /// Milliseconds after which all are late.
+    late: Option<u64>,
+    /// How often one may hurry.
+    budget: Cell<usize>,
+}
+
+impl Upstreams for Players<'_> {
+    type Reply = u16;
+
+    fn ask(&self, upstream: usize) -> impl Future<Output = Result<u16, AskError>> + Send {
+        self.asked.borrow_mut().push((upstream, self.start.elapsed().as_millis() as u64));
+        let (after, result) = self.scripts[upstream].clone();
         async move {
             sleep(Duration::from_millis(after)).await;
             result
         }
-    };
+    }
+
+    fn pass_over(&self, reply: &u16) -> bool {
+        *reply == 2
+    }
+
+    fn late_after(&self, _: usize) -> Option<Duration> {
+        self.late.map(Duration::from_millis)
+    }
+
+    fn may_hurry(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+/// Runs `scripts` in order; gives the outcome, the milliseconds it took, and who was asked when.
+async fn play(
+    scripts: &[Script],
+    bounds: Bounds,
+) -> (Result<u16, GivenUp>, u64, Vec<(usize, u64)>) {
+    play_late(scripts, bounds, None, 0).await
+}
+
+/// The same with upstreams that are late after so many milliseconds, and so often company early.
+async fn play_late(
+    scripts: &[Script],
+    bounds: Bounds,
+    late: Option<u64>,
+    budget: usize,
+) -> (Result<u16, GivenUp>, u64, Vec<(usize, u64)>) {
+    let (asked, budget) = (RefCell::default(), Cell::new(budget));
+    let players = Players { scripts, start: Instant::now(), asked, late, budget };
     let order: Vec<usize> = (0..scripts.len()).collect();
-    let outcome = run(&order, bounds, ask, |code| *code == 2).await;
-    (outcome, start.elapsed().as_millis() as u64, asked.into_inner())
+    let outcome = run(&order, bounds, &players).await;
+    (outcome, players.start.elapsed().as_millis() as u64, players.asked.into_inner())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_later_than_usual_gets_company_early_as_long_as_the_budget_lasts() {
+    let scripts = [SILENT, SILENT, (10, Ok(0))];
+    let (outcome, took, asked) = play_late(&scripts, HEDGED, Some(40), 9).await;
+    assert_eq!((outcome, took, asked), (Ok(0), 90, vec![(0, 0), (1, 40), (2, 80)]));
+    let (outcome, took, asked) = play_late(&scripts, HEDGED, Some(40), 1).await;
+    assert_eq!((outcome, took, asked), (Ok(0), 550, vec![(0, 0), (1, 40), (2, 540)]));
+    let (outcome, took, asked) = play_late(&scripts[1..], HEDGED, Some(40), 0).await;
+    assert_eq!((outcome, took, asked), (Ok(0), 510, vec![(0, 0), (1, 500)]));
+    let (_, took, asked) = play_late(&[(30, Ok(0)), (1, Ok(0))], HEDGED, Some(40), 9).await;
+    assert_eq!((took, asked), (30, vec![(0, 0)]), "it was not late");
+    let (_, _, asked) = play_late(&scripts[1..], HEDGED, Some(900), 9).await;
+    assert_eq!(asked, vec![(0, 0), (1, 500)], "never later than the bound says");
+    let (_, _, asked) = play_late(&scripts[1..], IN_TURN, Some(40), 9).await;
+    assert_eq!(asked, vec![(0, 0), (1, 2000)], "nor at all in turn");
 }
 
 #[tokio::test(start_paused = true)]

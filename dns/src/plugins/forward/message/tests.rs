@@ -1,6 +1,9 @@
 use hickory_proto::{
     op::{Edns, MessageType, OpCode, Query},
-    rr::{Name, RData, Record, RecordType, rdata::A},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{A, opt::EdnsOption},
+    },
 };
 
 use super::*;
@@ -99,4 +102,21 @@ fn no_reply_panics_wherever_it_is_cut() {
             drop(read(&whole[..end], cut));
         }
     }
+}
+
+#[test]
+fn options_between_the_client_and_us_are_left_out() {
+    let mut request = request();
+    let mut edns = Edns::new();
+    edns.set_max_payload(1400);
+    for code in [10, 11, 12, 65001] {
+        edns.options_mut().insert(EdnsOption::Unknown(code, vec![1; 8]));
+    }
+    request.set_edns(edns);
+    let request = Message::from_vec(&request.to_vec().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    Outgoing::new(&request).unwrap().write(7, &mut bytes);
+    let sent = Message::from_vec(&bytes).unwrap().edns.unwrap();
+    let codes: Vec<u16> = sent.options().as_ref().iter().map(|(code, _)| (*code).into()).collect();
+    assert_eq!((sent.max_payload(), codes), (1400, vec![65001]));
 }

@@ -1,86 +1,28 @@
 //! DNS over TLS against a server with a certificate of our own authority.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use hickory_proto::op::Message;
+use parking_lot::Mutex;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    authority::Authority,
     scripted::{Scripted, Seen, answer},
     setup::Setup,
 };
 
-/// A folder with `ca.pem`, `client.pem` and `client.key`, and a server certificate for
-/// `dns.example` and 127.0.0.1.
-struct Authority {
-    folder: PathBuf,
-    certificate: CertificateDer<'static>,
-    server: (CertificateDer<'static>, PrivateKeyDer<'static>),
-}
-
-impl Authority {
-    fn new(test: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let leaf = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let key = KeyPair::generate().unwrap();
-            (CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap(), key)
-        };
-        let folder = std::env::temp_dir().join(format!("daymark-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (client, client_key) = leaf(&["client.example"]);
-        for (name, text) in [
-            ("ca.pem", ca.pem()),
-            ("client.pem", client.pem()),
-            ("client.key", client_key.serialize_pem()),
-        ] {
-            std::fs::write(folder.join(name), text).unwrap();
-        }
-        let (server, key) = leaf(&["dns.example", "127.0.0.1"]);
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-        Authority { folder, certificate: ca.der().clone(), server: (server.der().clone(), key) }
-    }
-
-    /// An upstream with the server certificate, which may want one of the client.
-    async fn upstream(&self, wants_client: bool) -> Scripted {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let builder = if wants_client {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.certificate.clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let (certificate, key) = &self.server;
-        let config = builder.with_single_cert(vec![certificate.clone()], key.clone_key()).unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let well = |seen: &Seen| Some(vec![answer(&seen.query)]);
-        Scripted::at("127.0.0.1:0", Some(acceptor), well).await
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.folder).unwrap();
-    }
+/// An upstream that answers, and may want a certificate of the client.
+async fn upstream(authority: &Authority, wants_client: bool) -> Scripted {
+    let well = |seen: &Seen| Some(vec![answer(&seen.query)]);
+    let acceptor = TlsAcceptor::from(Arc::new(authority.server(wants_client, &[])));
+    Scripted::at("127.0.0.1:0", Some(acceptor), well).await
 }
 
 #[tokio::test]
 async fn a_trusted_upstream_is_asked_over_one_connection() {
     let authority = Authority::new("dot-reuse");
-    let upstream = authority.upstream(false).await;
+    let upstream = upstream(&authority, false).await;
     let ca = authority.file("ca.pem");
     let port = upstream.address.port();
     for (to, more) in [
@@ -104,7 +46,7 @@ async fn a_trusted_upstream_is_asked_over_one_connection() {
 #[tokio::test]
 async fn an_upstream_with_another_name_is_not_asked() {
     let authority = Authority::new("dot-name");
-    let upstream = authority.upstream(false).await;
+    let upstream = upstream(&authority, false).await;
     let ca = authority.file("ca.pem");
     let setup = Setup::new(&format!(
         "forward . tls://{} {{\ntls {ca}\ntls_servername other.example\n}}",
@@ -120,11 +62,38 @@ async fn an_upstream_with_another_name_is_not_asked() {
 #[tokio::test]
 async fn our_certificate_is_shown_to_an_upstream_that_asks_for_it() {
     let authority = Authority::new("dot-client");
-    let upstream = authority.upstream(true).await;
+    let upstream = upstream(&authority, true).await;
     let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|n| authority.file(n));
     for (tls, want) in [(format!("{certificate} {key} {ca}"), true), (ca.clone(), false)] {
         let to = upstream.address;
         let setup = Setup::new(&format!("forward . tls://{to} {{\ntls {tls}\n}}")).await;
         assert_eq!(setup.ask("www.example.org.").await.is_ok(), want, "{tls}");
     }
+}
+
+#[tokio::test]
+async fn many_queries_at_once_share_connections_and_replies_come_in_any_order() {
+    let authority = Authority::new("dot-pipelined");
+    // Holds every first query back until the second one came, then answers both in reverse.
+    let held: Mutex<Option<Message>> = Mutex::new(None);
+    let acceptor = TlsAcceptor::from(Arc::new(authority.server(false, &[])));
+    let upstream = Scripted::at("127.0.0.1:0", Some(acceptor), move |seen| {
+        let mut held = held.lock();
+        match held.take() {
+            None => {
+                *held = Some(seen.query.clone());
+                Some(Vec::new())
+            }
+            Some(first) => Some(vec![answer(&seen.query), answer(&first)]),
+        }
+    })
+    .await;
+    let (to, ca) = (upstream.address, authority.file("ca.pem"));
+    let setup = Setup::new(&format!("forward . tls://{to} {{\ntls {ca}\n}}")).await;
+    let names: Vec<String> = (0..16).map(|n| format!("n{n}.example.org.")).collect();
+    let asked = futures::future::join_all(names.iter().map(|name| setup.ask(name))).await;
+    for (name, outcome) in names.iter().zip(asked) {
+        assert_eq!(outcome.unwrap().message.queries[0].name.to_ascii(), *name);
+    }
+    assert_eq!(upstream.accepted(), 8);
 }

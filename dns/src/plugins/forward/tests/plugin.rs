@@ -1,7 +1,15 @@
 //! What the directive's properties do.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use hickory_proto::op::ResponseCode;
 use tokio::time::Instant;
 
@@ -202,4 +210,74 @@ async fn what_is_cut_off_is_not_asked() {
     remotes[1].health.cut();
     let failure = setup.ask("www.example.org.").await.unwrap_err();
     assert!(failure.reason.to_string().ends_with("a forwarding loop"), "{}", failure.reason);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_later_than_usual_is_not_waited_for() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let is_silent = Arc::clone(&silent);
+    let first = Scripted::start(move |seen| {
+        Some(if is_silent.load(Relaxed) { Vec::new() } else { vec![answer(&seen.query)] })
+    })
+    .await;
+    let second = Scripted::well().await;
+    // Without an estimate the second would be asked after 15 s, when the query has been given up.
+    let (a, b) = (first.address, second.address);
+    let options = "policy round_robin\nread_timeout 60s\nhealth_check 1h";
+    let setup = Setup::new(&format!("forward . {a} {b} {{\n{options}\n}}")).await;
+    for _ in 0..20 {
+        setup.ask("www.example.org.").await.unwrap();
+    }
+    silent.store(true, Relaxed);
+    // On a busy machine the budget may be used up by others that were late.
+    let mut helped = false;
+    for _ in 0..20 {
+        let before = first.seen().len();
+        helped |= setup.ask("www.example.org.").await.is_ok() && first.seen().len() > before;
+        if helped {
+            break;
+        }
+    }
+    assert!(helped);
+}
+
+#[tokio::test]
+async fn without_checks_an_upstream_that_failed_is_passed_over_for_a_while() {
+    let (first, second) = (Scripted::start(|_| None).await, Scripted::well().await);
+    let (a, b) = (first.address, second.address);
+    let options = "policy sequential\nforce_tcp\nmax_fails 0";
+    let setup = Setup::new(&format!("forward . {a} {b} {{\n{options}\n}}")).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..10 {
+        setup.ask("www.example.org.").await.unwrap();
+    }
+    let seconds = 1 + begun.elapsed().as_secs() as usize;
+    assert!(first.seen().len() <= seconds, "{} in {seconds} s", first.seen().len());
+    assert_eq!(second.seen().len(), 10);
+}
+
+#[tokio::test]
+async fn a_client_that_floods_leaves_room_for_others() {
+    let upstream = Scripted::start(|seen| {
+        let name = seen.query.queries[0].name.to_ascii();
+        Some(if name.starts_with("silent") { Vec::new() } else { vec![answer(&seen.query)] })
+    })
+    .await;
+    let options = "max_concurrent 64\nread_timeout 30s";
+    let setup = Setup::new(&format!("forward . {} {{\n{options}\n}}", upstream.address)).await;
+    let flood = (0..100u16).map(|port| {
+        setup.ask_from(SocketAddr::from(([10, 0, 0, 9], 1 + port)), "silent.example.org.")
+    });
+    let mut flood: FuturesUnordered<_> = flood.collect();
+    // What is beyond the client's share is refused at once: 56 of 64 wait.
+    for _ in 0..44 {
+        let failure = flood.next().await.unwrap().unwrap_err();
+        assert_eq!(failure.code, ResponseCode::Refused);
+    }
+    let others = (1..=8).map(|client| {
+        setup.ask_from(SocketAddr::from(([10, 0, 1, client], 53)), "www.example.org.")
+    });
+    let answered = futures::future::join_all(others).await;
+    assert!(answered.iter().all(Result::is_ok));
+    assert_eq!(setup.metrics.forward.rejects.get(), 44);
 }

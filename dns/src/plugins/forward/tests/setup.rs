@@ -90,6 +90,13 @@ impl Setup {
         Next::all(&self.chain).serve(&query).await
     }
 
+    /// Asks for a client with this address.
+    pub(crate) async fn ask_from(&self, client: SocketAddr, name: &str) -> Outcome {
+        let mut query = self.query(name, RecordType::A, Transport::Udp);
+        query.origin.client = client;
+        Next::all(&self.chain).serve(&query).await
+    }
+
     /// The code of the reply, or of the failure.
     pub(crate) async fn code(&self, name: &str) -> ResponseCode {
         self.ask(name).await.map_or_else(|failure| failure.code, |answer| answer.code())

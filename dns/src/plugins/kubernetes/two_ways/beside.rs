@@ -16,9 +16,11 @@ use hickory_proto::{
 
 use super::*;
 use crate::{
+    corefile::{check::Environment, load_text, source::Memory},
     metrics::{Metrics, Series},
     plugin::{Origin, Plugin, Transport},
     plugins::{
+        PluginConfig,
         any::Any,
         dns64::{self, Dns64, prefix::Prefix},
         header::{
@@ -29,6 +31,7 @@ use crate::{
         local::{self, Local},
         minimal::Minimal,
         nsid::{self, Nsid},
+        rewrite::{self, Rewrite, short::Renames},
     },
     server::{
         long::{self, Purpose},
@@ -45,6 +48,7 @@ struct Beside {
     minimal: bool,
     local: bool,
     dns64: bool,
+    rewrite: bool,
     query: Edits,
     response: Edits,
     payload: Option<u16>,
@@ -55,14 +59,15 @@ fn beside() -> impl Strategy<Value = Beside> {
         let flag = || prop::option::of(any::<bool>());
         (flag(), flag(), flag()).prop_map(|(aa, ra, rd)| Edits { aa, ra, rd })
     };
-    let flags = any::<[bool; 5]>();
+    let flags = any::<[bool; 6]>();
     (flags, edits(), edits(), prop::option::of(512u16..1500)).prop_map(
-        |([nsid, any, minimal, local, dns64], query, response, payload)| Beside {
+        |([nsid, any, minimal, local, dns64, rewrite], query, response, payload)| Beside {
             nsid,
             any,
             minimal,
             local,
             dns64,
+            rewrite,
             query,
             response,
             payload,
@@ -89,6 +94,10 @@ impl Beside {
         if self.any {
             chain.push(Arc::new(Any));
         }
+        let rules = self.rewrite.then(rules);
+        if let Some(rules) = &rules {
+            chain.push(Arc::new(Rewrite::new(rules)));
+        }
         chain.push(Arc::new(Header(Config { query: self.query, response: self.response })));
         if self.minimal {
             chain.push(Arc::new(Minimal));
@@ -102,6 +111,7 @@ impl Beside {
             local: self.local.then_some(local::Names { prefix: true }),
             dns64: self.dns64,
             header: self.response,
+            renames: rules.map(|rules| Arc::new(Renames::of(&rules).expect("rules for it"))),
             ..ShortPlan::default()
         };
         Block {
@@ -120,13 +130,37 @@ impl Beside {
     }
 }
 
+/// The cluster's Services under another suffix, and one under a name of its own.
+fn rules() -> rewrite::config::Config {
+    let text = ". {\nrewrite name exact one.alias.test. web.shop.svc.cluster.local.\n\
+                rewrite name suffix .alias.test. .svc.cluster.local. answer auto\nwhoami\n}\n";
+    let machine = Memory::default();
+    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
+    let checked = load_text("Corefile", text.to_owned(), &environment).expect("a good Corefile");
+    let mut plugins = checked.servers.into_iter().flat_map(|server| server.plugins);
+    let found = plugins.find_map(|plugin| match plugin {
+        PluginConfig::Rewrite(config) => Some(config),
+        _ => None,
+    });
+    found.expect("a rewrite")
+}
+
+/// The name under the other suffix, if it is one of the cluster's Services.
+fn alias(name: &str) -> Option<String> {
+    let suffix = ".svc.cluster.local.";
+    let before = name.len().checked_sub(suffix.len())?;
+    let ours = name.get(before..)?.eq_ignore_ascii_case(suffix);
+    ours.then(|| format!("{}.alias.test.", &name[..before]))
+}
+
 /// What `block` answers on the short way, if it does.
 fn short(block: &Block, request: &[u8]) -> Option<Vec<u8>> {
     let mut name = FoldedName::default();
     let Shape::Plain(plain) = read(request, &mut name) else { panic!("plain") };
     let plain = block.bounded_plain(&plain);
     let limit = plain.udp_limit();
-    let asked = Asked { message: request, plain: &plain, name: &name, limit, rotation: 0 };
+    let asked =
+        Asked { message: request, plain: &plain, name: &name, limit, renamed: false, rotation: 0 };
     let mut out = vec![0; 4096];
     match block.short.as_ref()?.answer(&mut out, &asked) {
         Short::Answered(written) => Some(out[..written.len].to_vec()),
@@ -173,7 +207,7 @@ proptest! {
         slices in prop::collection::vec(slice(), 0..6),
         view in view(),
         beside in beside(),
-        questions in prop::collection::vec((question(), any::<bool>()), 20),
+        questions in prop::collection::vec((question(), any::<[bool; 2]>()), 20),
     ) {
         let (table, _alive) = table(services, slices, view);
         let metrics = Metrics::new("test");
@@ -182,7 +216,8 @@ proptest! {
         };
         let dropped = metrics.queries().series(&labels);
         let routes = Arc::new(Routes::new(vec![beside.block(&table)], dropped));
-        for ((name, rtype, size, _), nsid) in questions {
+        for ((name, rtype, size, _), [nsid, renamed]) in questions {
+            let name = alias(&name.to_lowercase()).filter(|_| renamed).unwrap_or(name);
             let request = asking(&name, rtype, size, nsid);
             let Some(short) = short(&routes.blocks()[0], &request) else { continue };
             let long = long(&routes, &metrics, &request);
