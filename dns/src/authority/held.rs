@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwapOption;
+use hashbrown::HashMap;
 use hickory_proto::{
     op::{OpCode, ResponseCode},
     rr::{Name, RecordType},
@@ -17,7 +18,7 @@ use crate::{
     plugin::{Answer, Failure, FailureReason, Next, Outcome, Query},
     plugins::kubernetes::records::name,
     server::long::fold,
-    wire::name::{FoldedName, count_labels},
+    wire::name::FoldedName,
 };
 
 /// Told that a zone has changed.
@@ -28,7 +29,6 @@ pub struct Held {
     /// Its name, in lower case.
     pub name: Name,
     wire: Vec<u8>,
-    labels: usize,
     data: ArcSwapOption<ZoneData>,
     expired: AtomicBool,
 }
@@ -37,9 +37,8 @@ impl Held {
     /// The zone `domain`, with what is known of it.
     pub fn new(domain: &Domain, data: Option<Arc<ZoneData>>) -> Arc<Self> {
         let wire = domain.to_wire();
-        let labels = count_labels(&wire);
         let name = name(&[&wire]).unwrap_or_default();
-        Arc::new(Held { name, labels, wire, data: data.into(), expired: AtomicBool::new(false) })
+        Arc::new(Held { name, wire, data: data.into(), expired: AtomicBool::new(false) })
     }
 
     /// Its current state, if it has one that may be told.
@@ -64,20 +63,51 @@ impl Held {
     }
 }
 
-/// The zone with the longest name that `name` is in. For DS records that is the zone above, if it is
-/// here (RFC 4035 §3.1.4.1).
-pub fn find<'z>(
-    zones: &'z [Arc<Held>],
-    name: &FoldedName,
-    rtype: RecordType,
-) -> Option<&'z Arc<Held>> {
-    let above = |zone: &&Arc<Held>| name.labels_above(&zone.wire, zone.labels);
-    let around = || zones.iter().filter_map(move |zone| Some((zone, above(&zone)?)));
-    let longest = |least: usize| {
-        around().filter(|(_, above)| *above >= least).min_by_key(|(_, above)| *above)
-    };
-    let parent = if rtype == RecordType::DS { longest(1) } else { None };
-    parent.or_else(|| longest(0)).map(|(zone, _)| zone)
+/// The zones of a plugin, by name.
+#[derive(Default)]
+pub struct Zones {
+    list: Vec<Arc<Held>>,
+    /// Places in the list, by folded wire name.
+    places: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+}
+
+impl Zones {
+    /// These zones; of several with one name the last.
+    pub fn new(zones: impl IntoIterator<Item = Arc<Held>>) -> Self {
+        let mut all = Zones::default();
+        for zone in zones {
+            let next = all.list.len();
+            let at = *all.places.entry(zone.wire.clone().into()).or_insert(next);
+            match all.list.get_mut(at) {
+                Some(held) => *held = zone,
+                None => all.list.push(zone),
+            }
+        }
+        all
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Held>> {
+        self.list.iter()
+    }
+
+    /// The zone of exactly this name.
+    pub fn named(&self, name: &Name) -> Option<&Arc<Held>> {
+        let mut folded = FoldedName::default();
+        fold(name, &mut folded)?;
+        self.places.get(folded.wire()).map(|at| &self.list[*at])
+    }
+
+    /// The zone with the longest name that `name` is in. For DS records that is the zone above, if it
+    /// is here (RFC 4035 §3.1.4.1).
+    pub fn find(&self, name: &FoldedName, rtype: RecordType) -> Option<&Arc<Held>> {
+        let around = |least: usize| {
+            let mut suffixes = (least..=name.labels()).map(|at| &name.wire()[name.start(at)..]);
+            suffixes.find_map(|suffix| self.places.get(suffix))
+        };
+        let parent = if rtype == RecordType::DS { around(1) } else { None };
+        parent.or_else(|| around(0)).map(|at| &self.list[*at])
+    }
 }
 
 /// Answers from `zones`, or hands on: names in none of them, and missing ones in `fallthrough`.
@@ -86,13 +116,13 @@ pub fn find<'z>(
 /// SERVFAIL for a zone without a usable state, REFUSED for a transfer: that is for `transfer` to do.
 pub async fn serve(
     plugin: &'static str,
-    zones: &[Arc<Held>],
+    zones: &Zones,
     fallthrough: &[Domain],
     query: &Query,
     next: Next<'_>,
 ) -> Outcome {
     let mut folded = FoldedName::default();
-    let zone = fold(query.name(), &mut folded).and_then(|()| find(zones, &folded, query.rtype()));
+    let zone = fold(query.name(), &mut folded).and_then(|()| zones.find(&folded, query.rtype()));
     let Some(zone) = zone else { return next.serve(query).await };
     if matches!(query.rtype(), RecordType::AXFR | RecordType::IXFR) {
         let reason = FailureReason::Refused;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use self::config::Config;
 use crate::{
     authority::{
-        held::{self, Held, Notify},
+        held::{self, Held, Notify, Zones},
         watched::Watched,
     },
     corefile::domain::Domain,
@@ -33,7 +33,7 @@ const MAX_ZONES: usize = 100_000;
 /// The `auto` plugin of one block.
 pub struct Auto {
     config: Config,
-    zones: ArcSwap<Vec<Arc<Held>>>,
+    zones: ArcSwap<Zones>,
     /// The same zones with their files, for whoever looks at the folder.
     files: Mutex<Vec<Arc<Watched>>>,
     /// What is told of changes of zones.
@@ -64,16 +64,18 @@ impl Auto {
         let folder = fs::canonicalize(&self.config.directory);
         walk(&folder.unwrap_or_else(|_| self.config.directory.clone()), MAX_DEPTH, &mut paths);
         let mut files = self.files.lock();
+        let by_name: hashbrown::HashMap<String, Arc<Watched>> =
+            files.iter().map(|file| (text::folded(file.name()), Arc::clone(file))).collect();
         let mut next: Vec<Arc<Watched>> = Vec::new();
         let mut known = hashbrown::HashSet::new();
         let mut changed = Vec::new();
         for path in paths {
             let Some(domain) = self.zone_of(&path) else { continue };
-            if !known.insert(domain.clone()) || next.len() >= MAX_ZONES {
+            if !known.insert(domain.to_string()) || next.len() >= MAX_ZONES {
                 tracing::warn!(target: "plugin/auto", "{} is left out: there is a file for {domain} already, or too many", path.display());
                 continue;
             }
-            let held = files.iter().find(|file| text::folded(file.name()) == domain.as_str());
+            let held = by_name.get(domain.as_str());
             let file = match held {
                 Some(file) if file.path() == path => Arc::clone(file),
                 Some(file) => Watched::new(path, Arc::clone(file.zone())),
@@ -87,11 +89,11 @@ impl Auto {
                 next.push(file);
             }
         }
-        for gone in files.iter().filter(|file| !next.iter().any(|kept| kept.name() == file.name()))
-        {
-            tracing::info!(target: "plugin/auto", "the zone {} is gone", gone.name());
+        for (name, _) in by_name.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+            tracing::info!(target: "plugin/auto", "the zone {name} is gone");
         }
-        self.zones.store(Arc::new(next.iter().map(|file| Arc::clone(file.zone())).collect()));
+        let zones = next.iter().map(|file| Arc::clone(file.zone()));
+        self.zones.store(Arc::new(Zones::new(zones)));
         *files = next;
         changed
     }

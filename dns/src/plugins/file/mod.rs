@@ -13,7 +13,7 @@ use hickory_proto::rr::{DNSClass, Name};
 use self::config::Config;
 use crate::{
     authority::{
-        held::{self, Held, Notify},
+        held::{self, Held, Notify, Zones},
         watched::Watched,
     },
     corefile::domain::Domain,
@@ -23,7 +23,7 @@ use crate::{
 
 /// The `file` plugin of one block.
 pub struct File {
-    zones: Vec<Arc<Held>>,
+    zones: Zones,
     fallthrough: Vec<Domain>,
     /// What is told of changes of zones.
     notify: Option<Notify>,
@@ -43,12 +43,12 @@ impl File {
         for file in &config.files {
             for (domain, data) in &file.zones {
                 let zone = Held::new(domain, data.clone());
-                // As in CoreDNS the last directive for a zone has it.
-                zones.retain(|held| held.name != zone.name);
                 zones.push(Arc::clone(&zone));
                 sources.push((Watched::new(file.path.clone(), zone), file.reload));
             }
         }
+        // As in CoreDNS the last directive for a zone has it.
+        let zones = Zones::new(zones);
         let plugin = Arc::new(File { zones, fallthrough: config.fallthrough.clone(), notify });
         for (source, period) in sources.into_iter().filter(|(_, period)| !period.is_zero()) {
             tokio::spawn(follow(Arc::downgrade(&plugin), source, period));
@@ -57,7 +57,7 @@ impl File {
     }
 
     /// The zones.
-    pub fn zones(&self) -> &[Arc<Held>] {
+    pub fn zones(&self) -> &Zones {
         &self.zones
     }
 }

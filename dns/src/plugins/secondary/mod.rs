@@ -3,7 +3,7 @@
 pub mod config;
 mod refresh;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use hickory_proto::{
@@ -13,19 +13,18 @@ use hickory_proto::{
 
 use self::{config::Config, refresh::Refresh};
 use crate::{
-    authority::held::{self, Held, Notify},
+    authority::held::{self, Held, Notify, Zones},
     corefile::domain::Domain,
     plugin::{Answer, Next, Outcome, Plugin, Query},
     plugins::transfer::source::{self, Outgoing},
     server::long::fold,
-    wire::name::FoldedName,
+    wire::{name::FoldedName, text},
 };
 
 /// The `secondary` plugin of one block.
 pub struct Secondary {
-    zones: Vec<Arc<Held>>,
-    /// Of each zone.
-    primaries: Vec<Primaries>,
+    zones: Zones,
+    primaries: HashMap<Name, Primaries>,
     fallthrough: Vec<Domain>,
 }
 
@@ -39,23 +38,20 @@ struct Primaries {
 impl Secondary {
     /// A plugin by its settings, which gets its zones and keeps them up to date.
     pub fn start(config: &Config, notify: Option<&Notify>) -> Arc<Self> {
-        let (mut zones, mut primaries): (Vec<Arc<Held>>, Vec<Primaries>) = (Vec::new(), Vec::new());
-        for (domain, addresses) in &config.zones {
-            let zone = Held::new(domain, None);
+        // As in CoreDNS the last directive for a zone has it.
+        let zones = Zones::new(config.zones.iter().map(|(domain, _)| Held::new(domain, None)));
+        let primaries_of = |zone: &Arc<Held>| {
+            let mut all = config.zones.iter().rev();
+            let found = all.find(|(domain, _)| domain.as_str() == text::folded(&zone.name));
+            let addresses = found.map(|(_, addresses)| addresses.clone()).unwrap_or_default();
             let told = Arc::new(tokio::sync::Notify::new());
-            let of_zone = Primaries { addresses: addresses.clone(), told };
-            // As in CoreDNS the last directive for a zone has it.
-            match zones.iter().position(|held| held.name == zone.name) {
-                Some(at) => (zones[at], primaries[at]) = (zone, of_zone),
-                None => {
-                    zones.push(zone);
-                    primaries.push(of_zone);
-                }
-            }
-        }
+            (zone.name.clone(), Primaries { addresses, told })
+        };
+        let primaries: HashMap<Name, Primaries> = zones.iter().map(primaries_of).collect();
         let fallthrough = config.fallthrough.clone();
         let plugin = Arc::new(Secondary { zones, primaries, fallthrough });
-        for (zone, primaries) in plugin.zones.iter().zip(&plugin.primaries) {
+        for zone in plugin.zones.iter() {
+            let Some(primaries) = plugin.primaries.get(&zone.name) else { continue };
             let refresh = Refresh {
                 zone: Arc::downgrade(zone),
                 name: zone.name.clone(),
@@ -72,10 +68,9 @@ impl Secondary {
     fn notified(&self, query: &Query) -> Option<Answer> {
         let mut folded = FoldedName::default();
         fold(query.name(), &mut folded)?;
-        let zone = held::find(&self.zones, &folded, RecordType::SOA)?;
-        let at = self.zones.iter().position(|held| Arc::ptr_eq(held, zone))?;
+        let zone = self.zones.find(&folded, RecordType::SOA)?;
+        let primaries = self.primaries.get(&zone.name)?;
         let client = query.origin.client.ip().to_canonical();
-        let primaries = &self.primaries[at];
         let from_primary =
             primaries.addresses.iter().any(|primary| primary.ip().to_canonical() == client);
         if zone.name != *query.name() || !from_primary {

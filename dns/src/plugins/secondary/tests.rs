@@ -42,7 +42,7 @@ async fn primary(serials: tokio::sync::watch::Receiver<u32>) -> SocketAddr {
             let read = |_: &std::path::Path| Ok(text.as_bytes().to_vec());
             let zone = master::load(origin, "db".as_ref(), &read).unwrap().zone;
             let one = Held::new(&Domain::parse("a.test").unwrap(), Some(Arc::new(zone)));
-            let outgoing = held(&[one], &reply.queries[0].name).unwrap().unwrap();
+            let outgoing = held(&Zones::new([one]), &reply.queries[0].name).unwrap().unwrap();
             reply.metadata.message_type = hickory_proto::op::MessageType::Response;
             reply.answers.push(outgoing.soa.clone());
             if reply.queries[0].query_type == RecordType::AXFR {
@@ -113,9 +113,9 @@ async fn a_zone_that_is_missing_or_too_old_is_servfail() {
     assert_eq!(code().await, Err(ResponseCode::ServFail));
     let read = |_: &std::path::Path| Ok(b"@ 9 SOA ns root 1 60 60 60 30\n".to_vec());
     let data = master::load(zone_name(), "db".as_ref(), &read).unwrap().zone;
-    plugin.zones[0].replace(Arc::new(data));
+    plugin.zones.named(&zone_name()).unwrap().replace(Arc::new(data));
     assert_eq!(code().await, Ok(ResponseCode::NoError));
-    plugin.zones[0].expire(true);
+    plugin.zones.named(&zone_name()).unwrap().expire(true);
     assert_eq!(code().await, Err(ResponseCode::ServFail));
     assert!(server.seen().is_empty());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hickory_proto::rr::{Name, Record, RecordType};
 
 use crate::{
-    authority::{ZoneData, held::Held},
+    authority::{ZoneData, held::Zones},
     plugin::ZoneRecords,
 };
 
@@ -25,9 +25,8 @@ pub struct Outgoing {
 }
 
 /// The zone called `name` among those of a plugin.
-pub fn held(zones: &[Arc<Held>], name: &Name) -> Option<Option<Outgoing>> {
-    let zone = zones.iter().find(|zone| zone.name == *name)?;
-    Some(zone.current().map(of_data))
+pub fn held(zones: &Zones, name: &Name) -> Option<Option<Outgoing>> {
+    Some(zones.named(name)?.current().map(of_data))
 }
 
 /// A zone from a file or another server, in canonical order.

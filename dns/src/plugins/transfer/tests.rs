@@ -2,14 +2,17 @@ use hickory_proto::rr::{Record, rdata::SOA};
 
 use super::*;
 use crate::{
-    authority::{Builder, ZoneData, held::Held},
+    authority::{
+        Builder, ZoneData,
+        held::{Held, Zones},
+    },
     plugins::stand_in::{Chained, from, query},
 };
 
 /// Zones that a plugin has.
-struct Zones(Vec<Arc<Held>>);
+struct Has(Zones);
 
-impl Source for Zones {
+impl Source for Has {
     fn zone(&self, name: &Name) -> Option<Option<Outgoing>> {
         source::held(&self.0, name)
     }
@@ -65,7 +68,7 @@ fn server() -> Chained {
         let data = (zone != "c.test").then(|| data(&format!("{zone}.")));
         Held::new(&Domain::parse(zone).unwrap(), data)
     });
-    plugin.give(vec![Arc::new(Zones(zones.to_vec()))]);
+    plugin.give(vec![Arc::new(Has(Zones::new(zones)))]);
     Chained::failing(Shared(plugin))
 }
 
