@@ -5,6 +5,7 @@
 //! client: `daymark-source` is one source, and a [`daymark_cluster::Writer`] that is fed by anything
 //! else is another.
 
+pub mod authority;
 mod builder;
 pub mod corefile;
 pub mod expression;

@@ -179,6 +179,9 @@ impl Query {
 pub struct Answer {
     /// The reply.
     pub message: Message,
+    /// Records that follow as many as they are, over several messages: a zone transfer (RFC 5936).
+    /// `message` has none of its own then. Only for a client on a stream.
+    pub transfer: Option<Transfer>,
     /// Made by this server from what it knows now. A cache does not keep it: the next answer may
     /// be another.
     pub local: bool,
@@ -194,12 +197,12 @@ impl Answer {
             message.metadata.recursion_desired = request.recursion_desired;
             message.metadata.checking_disabled = request.checking_disabled;
         }
-        Answer { message, local: true }
+        Answer { message, transfer: None, local: true }
     }
 
     /// A reply that was made elsewhere, or has been kept since.
     pub fn relayed(message: Message) -> Self {
-        Answer { message, local: false }
+        Answer { message, transfer: None, local: false }
     }
 
     /// An empty reply with this code.
@@ -218,6 +221,19 @@ impl Answer {
     pub fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {
         let message = &mut self.message;
         message.answers.iter_mut().chain(&mut message.authorities).chain(&mut message.additionals)
+    }
+}
+
+/// The records of a zone, made one after the other as the client takes them.
+#[derive(Clone)]
+pub struct Transfer(pub Arc<dyn Fn() -> ZoneRecords + Send + Sync>);
+
+/// Records in the order in which they are sent.
+pub type ZoneRecords = Box<dyn Iterator<Item = Record> + Send>;
+
+impl fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transfer")
     }
 }
 

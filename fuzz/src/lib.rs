@@ -10,6 +10,7 @@ use std::path::Path;
 
 use daymark_cluster::{Kind, Needs};
 use daymark_dns::{
+    authority::{answer, incoming::Incoming, master},
     corefile::{self, check::Environment, source::Memory},
     plugins::{
         forward::{
@@ -163,6 +164,43 @@ pub fn record(bytes: &[u8]) {
         let mut message = Message::query();
         message.answers.push(record);
         drop(message.to_vec());
+    }
+}
+
+/// A master file, also as one that it includes: read without a panic, and the zone that it makes answers for all
+/// of its names, and is sent whole.
+pub fn zone(bytes: &[u8]) {
+    let origin = Name::from_ascii("a.test.").expect("a name");
+    let read = |path: &Path| {
+        let text: &[u8] = if path.ends_with("fuzzed") { bytes } else { b"b 5 A 10.0.0.1\n" };
+        Ok(text.to_vec())
+    };
+    let Ok(loaded) = master::load(origin, Path::new("fuzzed"), &read) else { return };
+    let zone = loaded.zone;
+    assert!(!zone.is_empty());
+    for node in zone.nodes().take(50) {
+        for rtype in [RecordType::A, RecordType::ANY, RecordType::DS] {
+            let reply = answer::reply(&zone, &node.name(), rtype, true);
+            let mut message = Message::query();
+            message.answers = reply.answers;
+            message.authorities = reply.authorities;
+            drop(message.to_vec());
+        }
+    }
+}
+
+/// A message of an incoming zone transfer: taken or refused without a panic.
+pub fn transfer(bytes: &[u8]) {
+    let zone = Name::from_ascii("a.test.").expect("a name");
+    let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    let mut incoming = Incoming::new(zone, id);
+    // The same message again, as long as that makes sense.
+    let mut more = true;
+    for _ in 0..3 {
+        more = more && matches!(incoming.take(bytes), Ok(false));
+    }
+    if let Ok(zone) = incoming.finish() {
+        assert!(!zone.is_empty());
     }
 }
 

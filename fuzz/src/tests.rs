@@ -101,3 +101,13 @@ fn states() {
 fn uris() {
     fuzz("doh", crate::doh, 20_000);
 }
+
+#[test]
+fn zones() {
+    fuzz("zone", crate::zone, 10_000);
+}
+
+#[test]
+fn transfers() {
+    fuzz("transfer", crate::transfer, 20_000);
+}

@@ -74,11 +74,19 @@ impl Files {
         let other = authority.issue("other", Validity::Good)?;
         let none = scratch.join("none.conf");
         std::fs::write(&none, "# nameserver 10.0.0.10\n")?;
+        let zones = scratch.join("zones");
+        std::fs::create_dir_all(&zones)?;
+        let text = "$TTL 60\n@ SOA ns root 1 60 60 60 30\n@ NS ns\nns A 10.0.0.1\n";
+        std::fs::write(zones.join("db.example"), text)?;
+        std::fs::write(zones.join("db.example.org"), text)?;
+        std::fs::write(zones.join("db.bad"), "$TTL 60\n@ SOA ns\n")?;
+        std::fs::write(zones.join("db.nosoa"), "$TTL 60\nns A 10.0.0.1\n")?;
         Ok(Files(vec![
             ("/tls/good.crt", good.certificate.display().to_string()),
             ("/tls/good.key", good.key.display().to_string()),
             ("/tls/other.key", other.key.display().to_string()),
             ("/etc/none.conf", none.display().to_string()),
+            ("/zones/", format!("{}/", zones.display())),
         ]))
     }
 

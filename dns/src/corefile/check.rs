@@ -12,8 +12,10 @@ use super::mistake::{Finding, Findings, Mistake};
 use super::nearest;
 use super::source::{Files, Reader, Span};
 use super::tree::{Corefile, Line, ServerBlock};
+use crate::plugins::autopath::config::Search;
 use crate::plugins::bind::config::{Config as Bind, Target};
 use crate::plugins::extension::{Extended, Extension};
+use crate::plugins::kubernetes::config::PodMode;
 use crate::plugins::tls::config::Config as Tls;
 use crate::plugins::{PluginConfig, REGISTRY, Support};
 
@@ -105,6 +107,7 @@ pub(crate) fn servers(
     overlaps(&servers, environment.default_port, &mut findings);
     certificates(&servers, environment.default_port, &mut findings);
     shed(&servers, &mut findings);
+    autopath(&servers, &mut findings);
     (servers, findings)
 }
 
@@ -200,6 +203,25 @@ fn shed(servers: &[ServerConfig], findings: &mut Findings) {
     for address in addresses.filter(|address| address.scheme != Scheme::Dns) {
         let cause = Cause::Conflict("a block with `shed` serves plain DNS alone");
         findings.push(Finding::new(address.span, cause));
+    }
+}
+
+/// `autopath @kubernetes` finds a client's search path by its pod.
+fn autopath(servers: &[ServerConfig], findings: &mut Findings) {
+    let verified = |plugin: &PluginConfig| match plugin {
+        PluginConfig::Kubernetes(config) => config.pods == PodMode::Verified,
+        _ => false,
+    };
+    for server in servers.iter().filter(|server| !server.plugins.iter().any(verified)) {
+        for plugin in &server.plugins {
+            if let PluginConfig::Autopath(config) = plugin
+                && matches!(config.search, Search::Kubernetes(_))
+            {
+                let text =
+                    "`autopath @kubernetes` without `kubernetes` with `pods verified` does nothing";
+                findings.push(Finding::warning(config.place, Cause::Ineffective(text)));
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! mistake noted at its word. A reader returns `None` after it noted one.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::mistake::{Finding, Findings};
 use super::nearest;
 use super::source::{Reader, Span};
 use super::tree::{Line, Token};
-use super::values::{HostPort, parse_duration, to_duration};
+use super::values::{HostPort, parse_duration, parse_port, split_host_port, to_duration};
 
 /// Notes mistakes of one directive.
 pub struct Checker<'a> {
@@ -216,6 +216,20 @@ impl<'a> Checker<'a> {
             self.not(token, "an IP address");
         }
         ip
+    }
+
+    /// `IP`, which is port 53 of it, or `IP:PORT`.
+    pub fn socket_address(&mut self, token: &Token) -> Option<SocketAddr> {
+        let plain = token.text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+        let with_port = || {
+            let (host, port) = split_host_port(&token.text)?;
+            Some(SocketAddr::new(host.parse().ok()?, parse_port(port).filter(|&port| port != 0)?))
+        };
+        let found = plain.or_else(with_port);
+        if found.is_none() {
+            self.not(token, "an IP address, with or without a port");
+        }
+        found
     }
 
     /// `host:port`, where the host may be missing.

@@ -5,6 +5,8 @@
 pub mod about;
 pub mod acl;
 pub mod any;
+pub mod auto;
+pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
@@ -14,6 +16,7 @@ pub mod debug;
 pub mod dns64;
 pub mod errors;
 pub mod extension;
+pub mod file;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -37,12 +40,14 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod secondary;
 pub mod shed;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod transfer;
 pub mod view;
 pub mod whoami;
 
@@ -102,6 +107,8 @@ pub enum PluginConfig {
     Any(any::config::Config),
     /// `chaos`.
     Chaos(chaos::config::Config),
+    /// `autopath`.
+    Autopath(autopath::config::Config),
     /// All `acl` lines of a block.
     Acl(acl::config::Config),
     /// `header`.
@@ -116,12 +123,20 @@ pub enum PluginConfig {
     Cache(Box<cache::config::Config>),
     /// All `template` directives of a block.
     Template(Box<template::config::Config>),
+    /// All `transfer` directives of a block.
+    Transfer(transfer::config::Config),
     /// `tls`.
     Tls(Box<tls::config::Config>),
     /// `hosts`.
     Hosts(Box<hosts::config::Config>),
     /// `kubernetes`.
     Kubernetes(Box<kubernetes::config::Config>),
+    /// All `file` directives of a block.
+    File(file::config::Config),
+    /// `auto`.
+    Auto(Box<auto::config::Config>),
+    /// All `secondary` directives of a block.
+    Secondary(secondary::config::Config),
     /// `loop`.
     Loop(r#loop::config::Config),
     /// One `forward`; a block may have several.
@@ -159,6 +174,7 @@ impl PluginConfig {
             Self::Local(_) => "local",
             Self::Dns64(_) => "dns64",
             Self::Chaos(_) => "chaos",
+            Self::Autopath(_) => "autopath",
             Self::Acl(_) => "acl",
             Self::Nsid(_) => "nsid",
             Self::Bufsize(_) => "bufsize",
@@ -169,9 +185,13 @@ impl PluginConfig {
             Self::Rewrite(_) => "rewrite",
             Self::Cache(_) => "cache",
             Self::Template(_) => "template",
+            Self::Transfer(_) => "transfer",
             Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
             Self::Kubernetes(_) => "kubernetes",
+            Self::File(_) => "file",
+            Self::Secondary(_) => "secondary",
+            Self::Auto(_) => "auto",
             Self::Loop(_) => "loop",
             Self::Forward(_) => "forward",
             Self::Whoami(_) => "whoami",
@@ -203,6 +223,9 @@ impl PluginConfig {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
+            (Self::Secondary(all), Self::Secondary(more)) => all.absorb(more),
+            (Self::Transfer(all), Self::Transfer(more)) => all.rules.extend(more.rules),
+            (Self::File(all), Self::File(more)) => all.absorb(more),
             (Self::Log(all), Self::Log(more)) => all.rules.extend(more.rules),
             (Self::Rewrite(all), Self::Rewrite(more)) => all.extend(more),
             (Self::Template(all), Self::Template(more)) => all.rules.extend(more.rules),
@@ -276,7 +299,7 @@ pub const REGISTRY: [Entry; 62] = [
     }),
     not_yet("tsig"),
     repeats("rewrite", |line, cx| rewrite::config::parse(line, cx).map(PluginConfig::Rewrite)),
-    not_yet("autopath"),
+    once("autopath", |line, cx| autopath::config::parse(line, cx).map(PluginConfig::Autopath)),
     repeats("acl", |line, cx| acl::config::parse(line, cx).map(PluginConfig::Acl)),
     once("cache", |line, cx| cache::config::parse(line, cx).map(Box::new).map(PluginConfig::Cache)),
     once("header", |line, cx| header::config::parse(line, cx).map(PluginConfig::Header)),
@@ -286,7 +309,7 @@ pub const REGISTRY: [Entry; 62] = [
     repeats("template", |line, cx| {
         template::config::parse(line, cx).map(Box::new).map(PluginConfig::Template)
     }),
-    not_yet("transfer"),
+    repeats("transfer", |line, cx| transfer::config::parse(line, cx).map(PluginConfig::Transfer)),
     not_yet("dynupdate"),
     once("hosts", |line, cx| hosts::config::parse(line, cx).map(Box::new).map(PluginConfig::Hosts)),
     not_yet("route53"),
@@ -296,9 +319,11 @@ pub const REGISTRY: [Entry; 62] = [
     once("kubernetes", |line, cx| {
         kubernetes::config::parse(line, cx).map(Box::new).map(PluginConfig::Kubernetes)
     }),
-    not_yet("file"),
-    not_yet("auto"),
-    not_yet("secondary"),
+    repeats("file", |line, cx| file::config::parse(line, cx).map(PluginConfig::File)),
+    once("auto", |line, cx| auto::config::parse(line, cx).map(Box::new).map(PluginConfig::Auto)),
+    repeats("secondary", |line, cx| {
+        secondary::config::parse(line, cx).map(PluginConfig::Secondary)
+    }),
     not_yet("etcd"),
     once("loop", |line, cx| r#loop::config::parse(line, cx).map(PluginConfig::Loop)),
     repeats("forward", |line, cx| {

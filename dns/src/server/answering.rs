@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     admission::Place,
-    long::{self, Purpose},
+    long::{self, Purpose, Replies},
     routes::Routes,
     short::Short,
     udp::LongWay,
@@ -41,7 +41,7 @@ pub struct Long {
     routes: Arc<Routes>,
     long: LongWay,
     origin: Origin,
-    _place: Place,
+    place: Place,
 }
 
 impl Answering {
@@ -109,14 +109,21 @@ impl Answering {
         };
         self.long.recorder.long.add(1);
         let routes = self.routes.load_full();
-        Some(Long { routes, long: self.long.clone(), origin, _place: place })
+        Some(Long { routes, long: self.long.clone(), origin, place })
     }
 }
 
 impl Long {
     /// The reply, if one is due.
     pub async fn answer(self, request: &[u8]) -> Option<Vec<u8>> {
-        let Long { routes, long, origin, _place } = self;
-        long::answer(&routes, &long.recorder, request, origin, Purpose::Reply).await
+        Some(self.replies(request).await?.0.first)
+    }
+
+    /// The reply and what follows it, if one is due. The place is taken as long as they are sent.
+    pub async fn replies(self, request: &[u8]) -> Option<(Replies, Place)> {
+        let Long { routes, long, origin, place } = self;
+        let purpose = Purpose::Reply;
+        let replies = long::replies(&routes, &long.recorder, request, origin, purpose).await?;
+        Some((replies, place))
     }
 }

@@ -11,7 +11,10 @@ use hickory_proto::{
     serialize::binary::{BinEncodable, BinEncoder},
 };
 
-use super::routes::{Block, Routes};
+use super::{
+    messages::Messages,
+    routes::{Block, Routes},
+};
 use crate::{
     metrics::{Recorder, counters::Observation},
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
@@ -58,7 +61,21 @@ pub enum Purpose {
     Renewal,
 }
 
-/// Answers one request. `None` where none is due.
+/// A reply, and the messages that follow it if it is a zone transfer.
+pub struct Replies {
+    /// The first message, mostly the only one.
+    pub first: Vec<u8>,
+    /// Those that follow.
+    pub rest: Option<Messages>,
+}
+
+impl From<Vec<u8>> for Replies {
+    fn from(first: Vec<u8>) -> Self {
+        Replies { first, rest: None }
+    }
+}
+
+/// Answers one request with one message. `None` where none is due.
 pub async fn answer(
     routes: &Arc<Routes>,
     recorder: &Recorder,
@@ -66,10 +83,21 @@ pub async fn answer(
     origin: Origin,
     purpose: Purpose,
 ) -> Option<Vec<u8>> {
+    Some(replies(routes, recorder, request, origin, purpose).await?.first)
+}
+
+/// Answers one request. `None` where no answer is due.
+pub async fn replies(
+    routes: &Arc<Routes>,
+    recorder: &Recorder,
+    request: &[u8],
+    origin: Origin,
+    purpose: Purpose,
+) -> Option<Replies> {
     let mut name = FoldedName::default();
     match query::read(request, &mut name) {
         Shape::Ignore => return None,
-        Shape::Reject(code) => return Some(rejected(request, code)),
+        Shape::Reject(code) => return Some(rejected(request, code).into()),
         Shape::Plain(_) | Shape::Odd => {}
     }
     let message = match Message::from_vec(request) {
@@ -79,7 +107,7 @@ pub async fn answer(
                 request,
                 format_args!("no query can be made of this from {}", origin.client),
             );
-            return Some(rejected(request, rcode::FORMERR));
+            return Some(rejected(request, rcode::FORMERR).into());
         }
     };
     let upward = Upward { routes: Arc::clone(routes), depth: 0 };
@@ -92,7 +120,7 @@ pub async fn answer(
         labels: Arc::default(),
     };
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
-        return fit(&bad_version(&query, edns), query.size_limit());
+        return fit(&bad_version(&query, edns), query.size_limit()).map(Replies::from);
     }
     let in_class = query.class() == DNSClass::IN || routes.other_classes;
     let routed = if in_class { routes.route(&query) } else { None };
@@ -101,7 +129,7 @@ pub async fn answer(
         let bytes = fit(&reply, query.size_limit())?;
         let seen = observation(&query, reply.metadata.response_code, bytes.len(), false);
         recorder.touch(routes.dropped).observe(&seen, nanos(&query));
-        return Some(bytes);
+        return Some(bytes.into());
     };
     let query = block.bounded(query);
     let outcome = block.run(&query).await;
@@ -110,14 +138,19 @@ pub async fn answer(
         note(block, recorder, &query, &Answer::to(&query).message, &[], false);
         return None;
     }
-    let (answer, by_chain) = block.settle(&query, outcome);
+    let (mut answer, by_chain) = block.settle(&query, outcome);
     if purpose == Purpose::Renewal {
         return None;
     }
+    let transfer = answer.transfer.take();
     let reply = finished(&query, answer);
-    let bytes = fit(&reply, query.size_limit())?;
-    note(block, recorder, &query, &reply, &bytes, by_chain);
-    Some(bytes)
+    let mut rest = transfer.map(|transfer| Messages::of(&reply, &transfer));
+    let first = match &mut rest {
+        Some(messages) => messages.next()?,
+        None => fit(&reply, query.size_limit())?,
+    };
+    note(block, recorder, &query, &reply, &first, by_chain);
+    Some(Replies { first, rest })
 }
 
 /// Reads a message name into `folded`. `None` never happens for names off the wire.
@@ -237,7 +270,7 @@ pub fn fit(reply: &Message, limit: usize) -> Option<Vec<u8>> {
 }
 
 /// Emits as many records as fit; tells how many, and whether some did not.
-fn emit(encoder: &mut BinEncoder<'_>, records: &[Record]) -> (u16, bool) {
+pub(super) fn emit(encoder: &mut BinEncoder<'_>, records: &[Record]) -> (u16, bool) {
     let mut count = 0;
     for record in records {
         let before = encoder.offset();

@@ -16,6 +16,7 @@ pub mod https3;
 pub mod interfaces;
 pub mod listening;
 pub mod long;
+mod messages;
 mod pace;
 mod places;
 pub mod quic;

@@ -209,6 +209,9 @@ impl<'a> Builder<'a> {
         if let (Some(cache), Some(short)) = (parts.cache.take(), &parts.short) {
             cache.leave_to(ShortPlan { cache: None, ..short.clone() });
         }
+        if let Some(transfer) = &parts.transfer {
+            transfer.give(std::mem::take(&mut parts.sources));
+        }
         if parts.only_long {
             parts.short = None;
         }

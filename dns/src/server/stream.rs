@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{answering::Answering, endpoint::Timeouts};
+use super::{answering::Answering, endpoint::Timeouts, long::Replies};
 use crate::{
     plugin::{Origin, Transport},
     wire::MAX_MESSAGE,
@@ -44,8 +44,15 @@ pub struct Connection {
     pub stop: CancellationToken,
 }
 
-/// A reply of a task, with the room that it takes until it is written.
-type Waiting = (Option<Vec<u8>>, Option<OwnedSemaphorePermit>);
+/// A message of a task.
+struct Waiting {
+    /// Nothing where no reply is due.
+    message: Option<Vec<u8>>,
+    /// Whether the task is done with it.
+    last: bool,
+    /// The room that it takes until it is written.
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 struct Conversation<'a> {
     connection: &'a Connection,
@@ -199,20 +206,31 @@ impl Conversation<'_> {
         let request = request.to_vec();
         self.in_work += 1;
         answering.long.runtime.spawn(async move {
-            let reply = long.answer(&request).await;
-            // Replies are at most as long as all the room is.
-            let octets = reply.as_ref().map_or(0, Vec::len) as u32;
-            let room = room.acquire_many_owned(octets).await.ok();
-            // The connection may have ended.
-            let _ = send.send((reply, room)).await;
+            let Some((Replies { first, rest }, _place)) = long.replies(&request).await else {
+                // The connection may have ended.
+                let _ = send.send(Waiting { message: None, last: true, _room: None }).await;
+                return;
+            };
+            // One message is made ahead of the one that is sent, to know whether that is the last.
+            let (mut rest, mut next) = (rest.into_iter().flatten(), Some(first));
+            while let Some(message) = next {
+                next = rest.next();
+                // Messages are at most as long as all the room is.
+                let room = Arc::clone(&room).acquire_many_owned(message.len() as u32).await.ok();
+                let last = next.is_none();
+                let waiting = Waiting { message: Some(message), last, _room: room };
+                if send.send(waiting).await.is_err() {
+                    return;
+                }
+            }
         });
     }
 
-    fn put(&mut self, (reply, _room): Waiting) {
-        self.in_work -= 1;
-        if let Some(reply) = reply {
-            self.outbox.extend((reply.len() as u16).to_be_bytes());
-            self.outbox.extend(reply);
+    fn put(&mut self, waiting: Waiting) {
+        self.in_work -= usize::from(waiting.last);
+        if let Some(message) = waiting.message {
+            self.outbox.extend((message.len() as u16).to_be_bytes());
+            self.outbox.extend(message);
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod mnemonics;
 pub mod name;
 pub mod query;
+mod rdata_text;
 pub mod record_text;
 pub mod reply;
 pub mod text;

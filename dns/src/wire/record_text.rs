@@ -1,4 +1,4 @@
-//! Records in presentation form (RFC 1035 §5.1), one at a time, as templates make them.
+//! Records in presentation form (RFC 1035 §5.1), one at a time, as templates and zone files have them.
 //!
 //! Read as miekg/dns reads them: TTL and class may be missing (3600, IN) and come in either order, names without a
 //! last dot are absolute, and `\#` introduces data in hexadecimal (RFC 3597).
@@ -8,7 +8,7 @@ use hickory_proto::rr::{
     rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SOA, SRV, TXT},
 };
 
-use super::{mnemonics, text};
+use super::{mnemonics, rdata_text, text};
 
 /// TTL of a record that names none, in seconds.
 const DEFAULT_TTL: u32 = 3600;
@@ -45,7 +45,7 @@ pub fn record(line: &str) -> Result<Record, RecordError> {
     if line.starts_with(char::is_whitespace) {
         return Err(RecordError::Name(String::new()));
     }
-    let name = name(&owner.text)?;
+    let name = name(&owner.text, None)?;
     let (mut ttl, mut class) = (DEFAULT_TTL, DNSClass::IN);
     loop {
         let (word, behind) = rest.split_first().ok_or(RecordError::NoType)?;
@@ -53,7 +53,7 @@ pub fn record(line: &str) -> Result<Record, RecordError> {
         let upper = word.text.to_ascii_uppercase();
         if let Some(rtype) = numbered(&upper, "TYPE").or_else(|| mnemonics::rtype(&upper)) {
             let rtype = RecordType::from(rtype);
-            let data = data(rtype, rest)?;
+            let data = data(rtype, rest, None)?;
             let mut record = Record::from_rdata(name, ttl, data);
             record.dns_class = class;
             return Ok(record);
@@ -69,13 +69,16 @@ pub fn record(line: &str) -> Result<Record, RecordError> {
 }
 
 /// A word, with its escapes as they are.
-struct Word {
-    text: String,
-    quoted: bool,
+#[derive(Clone, Debug)]
+pub(crate) struct Word {
+    /// Its text, without quotes.
+    pub(crate) text: String,
+    /// Whether it stood in quotes.
+    pub(crate) quoted: bool,
 }
 
 /// Splits at blanks; parentheses let a record go on over lines, `;` begins a comment.
-fn words(line: &str) -> Result<Vec<Word>, RecordError> {
+pub(crate) fn words(line: &str) -> Result<Vec<Word>, RecordError> {
     let mut words: Vec<Word> = Vec::new();
     let mut open = false;
     let mut depth = 0_usize;
@@ -124,17 +127,27 @@ fn words(line: &str) -> Result<Vec<Word>, RecordError> {
     if depth == 0 { Ok(words) } else { Err(RecordError::Open) }
 }
 
-fn name(word: &str) -> Result<Name, RecordError> {
-    text::name(word).ok_or_else(|| RecordError::Name(word.to_owned()))
+/// A name. Without a last dot it is one in `origin`, or absolute if there is none; `@` is `origin`.
+pub(crate) fn name(word: &str, origin: Option<&Name>) -> Result<Name, RecordError> {
+    let wrong = || RecordError::Name(word.to_owned());
+    let Some(origin) = origin.filter(|_| !text::is_absolute(word)) else {
+        return text::name(word).ok_or_else(wrong);
+    };
+    if word == "@" {
+        return Ok(origin.clone());
+    }
+    let mut relative = text::name(word).ok_or_else(wrong)?;
+    relative.set_fqdn(false);
+    relative.append_domain(origin).map_err(|_| wrong())
 }
 
 /// `TYPE65280`, `CLASS32` (RFC 3597 §5).
-fn numbered(word: &str, prefix: &str) -> Option<u16> {
+pub(crate) fn numbered(word: &str, prefix: &str) -> Option<u16> {
     word.strip_prefix(prefix)?.parse().ok()
 }
 
 /// Seconds, or numbers with units: `1h30m`, `2d`.
-fn seconds(word: &str) -> Option<u32> {
+pub(crate) fn seconds(word: &str) -> Option<u32> {
     let mut total = 0_u32;
     let mut number: Option<u32> = None;
     for octet in word.bytes() {
@@ -156,7 +169,12 @@ fn seconds(word: &str) -> Option<u32> {
     if word.is_empty() { None } else { total.checked_add(number.unwrap_or(0)) }
 }
 
-fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
+/// A record's data; relative names in it are in `origin`.
+pub(crate) fn data(
+    rtype: RecordType,
+    words: &[Word],
+    origin: Option<&Name>,
+) -> Result<RData, RecordError> {
     let wrong = || RecordError::Data(rtype);
     if let [marker, length, digits @ ..] = words
         && marker.text == "\\#"
@@ -168,7 +186,7 @@ fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
         return counted.then_some(data).ok_or_else(wrong);
     }
     let number = |word: &Word| word.text.parse::<u16>().map_err(|_| wrong());
-    let named = |word: &Word| name(&word.text);
+    let named = |word: &Word| name(&word.text, origin);
     Ok(match (rtype, words) {
         (RecordType::A, [one]) => RData::A(A(one.text.parse().map_err(|_| wrong())?)),
         (RecordType::AAAA, [one]) => RData::AAAA(AAAA(one.text.parse().map_err(|_| wrong())?)),
@@ -206,6 +224,11 @@ fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
         | (RecordType::PTR | RecordType::MX | RecordType::SRV | RecordType::SOA, _)
         | (RecordType::TXT, _) => return Err(wrong()),
         _ => {
+            if let Some(octets) = rdata_text::octets(rtype, words, origin) {
+                let rdata = NULL::with(octets?);
+                return Ok(RData::Unknown { code: rtype, rdata });
+            }
+            let words = with_absolute_names(rtype, words, origin)?;
             let quoted = words.iter().map(|word| match word.quoted {
                 true => format!("\"{}\"", word.text),
                 false => word.text.clone(),
@@ -216,7 +239,25 @@ fn data(rtype: RecordType, words: &[Word]) -> Result<RData, RecordError> {
     })
 }
 
-fn hexadecimal(words: &[Word]) -> Option<Vec<u8>> {
+/// The words, with the names in them made absolute.
+fn with_absolute_names(
+    rtype: RecordType,
+    words: &[Word],
+    origin: Option<&Name>,
+) -> Result<Vec<Word>, RecordError> {
+    let mut words = words.to_vec();
+    let place = match rtype {
+        RecordType::SVCB | RecordType::HTTPS => words.get_mut(1),
+        RecordType::NAPTR => words.get_mut(5),
+        _ => None,
+    };
+    if let Some(word) = place {
+        word.text = text::of(&name(&word.text, origin)?);
+    }
+    Ok(words)
+}
+
+pub(super) fn hexadecimal(words: &[Word]) -> Option<Vec<u8>> {
     let digits: String = words.iter().map(|word| &*word.text).collect();
     let digits = digits.as_bytes();
     let value = |digit: &u8| char::from(*digit).to_digit(16);
@@ -230,7 +271,7 @@ fn hexadecimal(words: &[Word]) -> Option<Vec<u8>> {
 }
 
 /// The octets of a character string.
-fn unescaped(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut octets = text.bytes();
     let mut out = Vec::new();
     while let Some(octet) = octets.next() {

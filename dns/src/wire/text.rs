@@ -54,6 +54,12 @@ pub fn name(text: &str) -> Option<Name> {
     fits.then(|| Name::from_labels(labels.iter().map(Vec::as_slice)).ok())?
 }
 
+/// Whether the text ends in a dot that is not escaped.
+pub fn is_absolute(text: &str) -> bool {
+    let Some(head) = text.strip_suffix('.') else { return false };
+    (head.len() - head.trim_end_matches('\\').len()).is_multiple_of(2)
+}
+
 /// The text with a dot at its end.
 pub fn absolute(text: &str) -> String {
     if text.ends_with('.') { text.to_owned() } else { format!("{text}.") }

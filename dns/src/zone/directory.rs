@@ -4,7 +4,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::HashSet;
 
-use super::{group::Group, reverse::Reverse, shard::Shards};
+use super::{
+    group::Group,
+    reverse::{self, Reverse},
+    shard::Shards,
+};
 
 /// A set of folded labels.
 pub type LabelSet = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
@@ -53,6 +57,16 @@ impl Directory {
         self.pods
             .get(octets)
             .is_some_and(|entry| Reverse::at(entry).items().any(|(_, name)| name == namespace))
+    }
+
+    /// The namespace (a folded label) of the pods that have the address. `None` if there are none, or
+    /// they are in several, or not all pods are known yet.
+    pub fn namespace_of(&self, address: IpAddr) -> Option<&[u8]> {
+        let key = reverse::key(address.to_canonical());
+        let entry = self.pods.get(key.as_slice()).filter(|_| self.synced)?;
+        let mut namespaces = Reverse::at(entry).items().map(|(_, namespace)| namespace);
+        let first = namespaces.next()?;
+        namespaces.all(|other| other == first).then_some(first)
     }
 
     /// Names that the directory answers for, without reverse names. O(size).

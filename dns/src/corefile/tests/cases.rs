@@ -30,7 +30,7 @@ pub(crate) fn load(text: &str, machine: Memory) -> Result<Checked, Mistakes> {
             "search example.org\nnameserver 10.0.0.10\nnameserver 2001:db8::53\n",
         )
         .file("/etc/none.conf", "# nameserver 10.0.0.10\n");
-    let machine = with_certificates(machine);
+    let machine = with_zones(with_certificates(machine));
     load_text(
         "Corefile",
         text.to_owned(),
@@ -54,6 +54,16 @@ fn with_certificates(machine: Memory) -> Memory {
     both.fold(machine.file("/tls/other.key", other.as_str()), |machine, (path, text)| {
         machine.file(path, text.as_str())
     })
+}
+
+/// Master files for any zone, one of them with a mistake and one without a SOA record.
+fn with_zones(machine: Memory) -> Memory {
+    let good = "$TTL 60\n@ SOA ns root 1 60 60 60 30\n@ NS ns\nns A 10.0.0.1\n";
+    machine
+        .file("/zones/db.example", good)
+        .file("/zones/db.example.org", good)
+        .file("/zones/db.bad", "$TTL 60\n@ SOA ns\n")
+        .file("/zones/db.nosoa", "$TTL 60\nns A 10.0.0.1\n")
 }
 
 /// Reads `text`, which must have no mistakes.

@@ -59,7 +59,7 @@ fn plugins_that_are_unknown_or_not_there_yet_are_told_apart() {
          - Cache -> did you mean `cache`?\n\
          -! route53 a b -> the plugin `route53` is not available in Daymark yet\n\
          -! azure a -> the plugin `azure` is not available\n\
-         -! file db -> the plugin `file` is not available\n",
+         -! etcd -> the plugin `etcd` is not available\n",
     );
 }
 

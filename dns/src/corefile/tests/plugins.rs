@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 43] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -14,6 +14,16 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         "any",
         include_str!("../../plugins/any/cases.txt"),
         include_str!("../../plugins/any/README.md"),
+    ),
+    (
+        "auto",
+        include_str!("../../plugins/auto/cases.txt"),
+        include_str!("../../plugins/auto/README.md"),
+    ),
+    (
+        "autopath",
+        include_str!("../../plugins/autopath/cases.txt"),
+        include_str!("../../plugins/autopath/README.md"),
     ),
     (
         "bind",
@@ -54,6 +64,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         "errors",
         include_str!("../../plugins/errors/cases.txt"),
         include_str!("../../plugins/errors/README.md"),
+    ),
+    (
+        "file",
+        include_str!("../../plugins/file/cases.txt"),
+        include_str!("../../plugins/file/README.md"),
     ),
     (
         "forward",
@@ -162,6 +177,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         include_str!("../../plugins/root/README.md"),
     ),
     (
+        "secondary",
+        include_str!("../../plugins/secondary/cases.txt"),
+        include_str!("../../plugins/secondary/README.md"),
+    ),
+    (
         "shed",
         include_str!("../../plugins/shed/cases.txt"),
         include_str!("../../plugins/shed/README.md"),
@@ -180,6 +200,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 38] = [
         "tls",
         include_str!("../../plugins/tls/cases.txt"),
         include_str!("../../plugins/tls/README.md"),
+    ),
+    (
+        "transfer",
+        include_str!("../../plugins/transfer/cases.txt"),
+        include_str!("../../plugins/transfer/README.md"),
     ),
     (
         "view",

@@ -298,7 +298,7 @@ fn set(config: &mut Config, line: &Line, cx: &mut Checker<'_>) {
         "resolver" => {
             let resolvers = cx.some(line, "one or more addresses").unwrap_or_default();
             config.resolvers =
-                resolvers.iter().filter_map(|token| upstream::resolver(token, cx)).collect();
+                resolvers.iter().filter_map(|token| cx.socket_address(token)).collect();
         }
         _ => set_connections(&mut config.connections, line, cx),
     }

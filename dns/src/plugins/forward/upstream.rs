@@ -183,17 +183,3 @@ fn file(token: &Token, path: &str, cx: &mut Checker<'_>) -> Option<Vec<Upstream>
     }
     Some(upstreams)
 }
-
-/// A resolver for the names of upstreams: `IP` or `IP:PORT`.
-pub(super) fn resolver(token: &Token, cx: &mut Checker<'_>) -> Option<SocketAddr> {
-    let plain = token.text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 53));
-    let with_port = || {
-        let (host, port) = split_host_port(&token.text)?;
-        Some(SocketAddr::new(host.parse().ok()?, parse_port(port).filter(|&port| port != 0)?))
-    };
-    let found = plain.or_else(with_port);
-    if found.is_none() {
-        cx.not(token, "an IP address, with or without a port");
-    }
-    found
-}

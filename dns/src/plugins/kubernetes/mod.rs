@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod metadata;
+mod outgoing;
 pub mod plugin;
 pub mod programming;
 pub mod records;

@@ -32,6 +32,11 @@ impl Kubernetes {
         Kubernetes { table, fallthrough }
     }
 
+    /// What it answers from.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     async fn answer(&self, query: &Query, next: Next<'_>) -> Outcome {
         let mut folded = FoldedName::default();
         let qtype = u16::from(query.rtype());

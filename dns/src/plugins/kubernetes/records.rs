@@ -103,6 +103,18 @@ pub fn address_data(address: IpAddr) -> RData {
     }
 }
 
+/// The SOA record of a zone with this name.
+pub fn soa(zone: &Name, view: &View, directory: &Directory, kind: ZoneKind) -> Option<Record> {
+    let serial = match kind {
+        ZoneKind::ClusterSet => directory.import_serial,
+        ZoneKind::Cluster | ZoneKind::Reverse => directory.serial,
+    };
+    let in_zone = |relative| name(&[relative])?.append_domain(zone).ok();
+    let (mname, rname) = (in_zone(b"\x02ns\x03dns")?, in_zone(b"\x0ahostmaster")?);
+    let data = RData::SOA(SOA::new(mname, rname, serial, 7200, 1800, 86_400, view.ttl));
+    Some(Record::from_rdata(zone.clone(), view.soa_ttl(), data))
+}
+
 struct Builder<'a> {
     owner: &'a Name,
     zone: Name,
@@ -126,14 +138,7 @@ impl Builder<'_> {
     }
 
     fn soa(&self) -> Option<Record> {
-        let serial = match self.lookup.zone.kind {
-            ZoneKind::ClusterSet => self.directory.import_serial,
-            ZoneKind::Cluster | ZoneKind::Reverse => self.directory.serial,
-        };
-        let (mname, rname) =
-            (self.in_zone(&[b"\x02ns\x03dns"])?, self.in_zone(&[b"\x0ahostmaster"])?);
-        let data = RData::SOA(SOA::new(mname, rname, serial, 7200, 1800, 86_400, self.view.ttl));
-        Some(Record::from_rdata(self.zone.clone(), self.view.soa_ttl(), data))
+        soa(&self.zone, self.view, self.directory, self.lookup.zone.kind)
     }
 
     fn srv(&self, node: Node<'_>, out: &mut Records) {

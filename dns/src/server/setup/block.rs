@@ -5,8 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use hickory_proto::rr::Name;
+
 use super::{Builder, Page, SetupError};
 use crate::{
+    authority::held::Notify,
     corefile::{check::ServerConfig, domain::Domain},
     metrics::cluster::Watched,
     plugin::Plugin,
@@ -14,12 +17,15 @@ use crate::{
         PluginConfig,
         acl::Acl,
         any::Any,
+        auto::Auto,
+        autopath::Autopath,
         cache::{self, Cache},
         cancel::Cancel,
         chaos::Chaos,
         dns64::Dns64,
         errors::{ErrorLog, stack},
         extension::Extended,
+        file::File,
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
@@ -32,8 +38,10 @@ use crate::{
         minimal::Minimal,
         nsid::Nsid,
         rewrite::{Rewrite, short::Renames},
+        secondary::Secondary,
         template::Template,
         tls::{self, identity::Identity},
+        transfer::{Transfer, source::Source},
         view::View,
         whoami::Whoami,
     },
@@ -72,9 +80,19 @@ pub(super) struct Parts {
     pub(super) providers: Vec<Arc<dyn Provider>>,
     pub(super) view: Option<Arc<View>>,
     pub(super) identity: Option<Arc<Identity>>,
+    pub(super) autopath: Option<Arc<Autopath>>,
+    pub(super) transfer: Option<Arc<Transfer>>,
+    /// Plugins that have zones, for `transfer`.
+    pub(super) sources: Vec<Arc<dyn Source>>,
 }
 
 impl Parts {
+    /// What zones tell of their changes.
+    fn notify(&self) -> Option<Notify> {
+        let transfer = Arc::clone(self.transfer.as_ref()?);
+        Some(Arc::new(move |zone| transfer.notify(zone)))
+    }
+
     pub(super) fn short_plan(&mut self) -> &mut ShortPlan {
         self.short.get_or_insert_default()
     }
@@ -154,6 +172,29 @@ impl Builder<'_> {
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
                 parts.chain.push(hosts);
             }
+            PluginConfig::Transfer(config) => {
+                let transfer = Transfer::new(config);
+                parts.chain.push(Arc::clone(&transfer) as Arc<dyn Plugin>);
+                parts.transfer = Some(transfer);
+            }
+            PluginConfig::File(config) => {
+                let file = File::start(config, parts.notify());
+                let zones = file.zones().iter().map(|zone| zone.name.clone()).collect();
+                self.tell_at_start(parts, zones);
+                parts.chain.push(Arc::clone(&file) as Arc<dyn Plugin>);
+                parts.sources.push(file);
+            }
+            PluginConfig::Auto(config) => {
+                let auto = Auto::start(config, parts.notify());
+                self.tell_at_start(parts, auto.names());
+                parts.chain.push(Arc::clone(&auto) as Arc<dyn Plugin>);
+                parts.sources.push(auto);
+            }
+            PluginConfig::Secondary(config) => {
+                let secondary = Secondary::start(config, parts.notify().as_ref());
+                parts.chain.push(Arc::clone(&secondary) as Arc<dyn Plugin>);
+                parts.sources.push(secondary);
+            }
             PluginConfig::Bufsize(config) => parts.payload = Some(config.size),
             PluginConfig::Nsid(config) => {
                 parts.chain.push(Arc::new(Nsid::new(config)));
@@ -178,6 +219,12 @@ impl Builder<'_> {
             }
             // Its questions are of class CH, which the short way does not take.
             PluginConfig::Chaos(config) => parts.chain.push(Arc::new(Chaos::new(config))),
+            PluginConfig::Autopath(config) => {
+                let autopath = Autopath::new(config, &self.workshop.metrics);
+                parts.chain.push(Arc::clone(&autopath) as Arc<dyn Plugin>);
+                parts.autopath = Some(autopath);
+                parts.only_long = true;
+            }
             PluginConfig::Acl(config) => {
                 parts.chain.push(Arc::new(Acl::new(config, &self.workshop.metrics)));
                 parts.only_long = true;
@@ -215,6 +262,14 @@ impl Builder<'_> {
             PluginConfig::Cache(config) => self.cache(config, server, hosts, parts),
         }
         Ok(())
+    }
+
+    /// Has `transfer` tell of these zones once they are served: they may have changed while nobody served them.
+    fn tell_at_start(&mut self, parts: &Parts, zones: Vec<Name>) {
+        if let Some(notify) = parts.notify() {
+            let tell = move || zones.iter().for_each(|zone| notify(zone));
+            self.plan.once_served.push(Box::new(tell));
+        }
     }
 
     /// The certificate of these settings, one for all blocks that have them.
@@ -271,6 +326,9 @@ impl Builder<'_> {
             return;
         };
         let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
+        if let Some(autopath) = &parts.autopath {
+            autopath.look_into(&table);
+        }
         let reader = cluster.reader();
         self.plan.keep.push(Box::new(reader.follow(follower)));
         // Behind the table: what is observed can be answered.
@@ -287,7 +345,9 @@ impl Builder<'_> {
         self.plan.watched.push(Watched { zone, reader, table: table.clone() });
         let fallthrough = kubernetes::fallthrough(config);
         self.ready.push(Arc::new(ClusterReady(Arc::clone(cluster))));
-        parts.chain.push(Arc::new(Kubernetes::new(table.clone(), fallthrough.clone())));
+        let kubernetes = Arc::new(Kubernetes::new(table.clone(), fallthrough.clone()));
+        parts.chain.push(Arc::clone(&kubernetes) as Arc<dyn Plugin>);
+        parts.sources.push(kubernetes);
         let short = parts.short_plan();
         short.table = Some(table);
         short.fallthrough = fallthrough;
