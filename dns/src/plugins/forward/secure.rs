@@ -1,7 +1,12 @@
 //! How encrypted upstreams are reached: which transport needs which TLS.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
+use http::uri::Authority;
 use quinn::{IdleTimeout, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
 use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
@@ -18,6 +23,8 @@ use super::{
 /// A QUIC connection without a sign of the other side ends after this, if nothing longer is
 /// configured; CoreDNS's.
 const QUIC_IDLE: Duration = Duration::from_secs(30);
+/// The port that a URI of HTTPS leaves out.
+const HTTPS: u16 = 443;
 
 /// The way to an upstream whose certificate must have `name`, or its address without one.
 ///
@@ -43,11 +50,7 @@ pub fn dial(
             Dial::Tls(stream::Dial { upstream, tls, settings })
         }
         Secure::Https => {
-            let authority = match &name {
-                Some(name) if upstream.port() == 443 => Arc::clone(name),
-                Some(name) => format!("{name}:{}", upstream.port()).into(),
-                None => upstream.to_string().into(),
-            };
+            let authority = authority(name.as_deref(), upstream)?;
             let identity = (TlsConnector::from(offering(&https::PROTOCOLS)), server_name);
             let method = config.doh_method;
             let dial = https::Dial { upstream, identity, settings, method, authority };
@@ -63,6 +66,23 @@ pub fn dial(
     })
 }
 
+/// Host and port of a URI: the name that the certificate must have, else the address.
+fn authority(name: Option<&str>, upstream: SocketAddr) -> Result<Arc<str>, TlsError> {
+    let address = name.map_or(Ok(upstream.ip()), str::parse);
+    let mut host = match (address, name) {
+        (Ok(IpAddr::V6(address)), _) => format!("[{address}]"),
+        (Ok(IpAddr::V4(address)), _) => address.to_string(),
+        (Err(_), name) => name.unwrap_or_default().to_owned(),
+    };
+    if upstream.port() != HTTPS {
+        host += &format!(":{}", upstream.port());
+    }
+    match Authority::try_from(host.as_str()) {
+        Ok(_) => Ok(host.into()),
+        Err(_) => Err(TlsError::Name(name.unwrap_or_default().to_owned())),
+    }
+}
+
 fn transport(settings: &Connections) -> TransportConfig {
     let idle = settings.expire.max(settings.read_timeout).max(QUIC_IDLE);
     let mut transport = TransportConfig::default();
@@ -73,4 +93,25 @@ fn transport(settings: &Connections) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0));
     transport
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_has_the_name_of_the_certificate_or_the_address() {
+        for (name, upstream, want) in [
+            (None, "9.9.9.9:443", Some("9.9.9.9")),
+            (None, "[2001:db8::1]:8443", Some("[2001:db8::1]:8443")),
+            (Some("dns.example"), "9.9.9.9:443", Some("dns.example")),
+            (Some("dns.example"), "9.9.9.9:8443", Some("dns.example:8443")),
+            (Some("2001:db8::1"), "9.9.9.9:443", Some("[2001:db8::1]")),
+            (Some("a b"), "9.9.9.9:443", None),
+            (Some("a/b"), "9.9.9.9:443", None),
+        ] {
+            let authority = authority(name, upstream.parse().unwrap()).ok();
+            assert_eq!(authority.as_deref(), want, "{name:?} {upstream}");
+        }
+    }
 }
