@@ -4,7 +4,11 @@
 //! One task owns the connection. What the tables answer is answered by it, as many queries as have
 //! come in at a time, with one write; the rest runs in tasks of its own, whose replies come back to it.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, BytesMut};
 use tokio::{
@@ -25,6 +29,9 @@ const PIPELINE: usize = 64;
 /// Octets of replies from tasks that may wait to be written, so that a client which asks for large
 /// ones and takes none does not fill the memory.
 const OUTBOX: usize = MAX_MESSAGE;
+/// When the server ends, a connection is closed once nothing has come for this long: a query that its
+/// client has sent by then would be lost.
+const LINGER: Duration = Duration::from_millis(200);
 /// Octets to make room for before each read.
 const READ: usize = 4096;
 
@@ -68,6 +75,8 @@ struct Conversation<'a> {
     allowed: usize,
     /// Whether more is read.
     open: bool,
+    /// Whether the server ends: what is on its way is still answered.
+    leaving: bool,
 }
 
 /// Serves a connection until its end.
@@ -83,6 +92,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, connection:
         in_work: 0,
         allowed: queries.map_or(usize::MAX, usize::from),
         open: true,
+        leaving: false,
     };
     let stopped = connection.stop.cancelled();
     tokio::pin!(stopped);
@@ -139,7 +149,11 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, connection:
                     None => talk.open = false,
                 }
             }
-            () = stopped.as_mut(), if talk.open => talk.open = false,
+            () = stopped.as_mut(), if !talk.leaving => {
+                talk.leaving = true;
+                last = Instant::now();
+                timer.as_mut().reset(tokio::time::Instant::now() + LINGER);
+            }
         }
     }
     // Says goodbye where the transport has a word for it; the client may have gone.
@@ -148,9 +162,13 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, connection:
 
 impl Conversation<'_> {
     /// How long the next octet may take.
-    fn patience(&self) -> std::time::Duration {
+    fn patience(&self) -> Duration {
         let Timeouts { read, idle, .. } = self.connection.timeouts;
-        if self.inbox.is_empty() { idle } else { read }
+        match self.inbox.is_empty() {
+            true if self.leaving => LINGER,
+            true => idle,
+            false => read,
+        }
     }
 
     /// Makes the timer fire in time for a query of which only a part is there.

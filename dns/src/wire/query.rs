@@ -15,6 +15,8 @@ pub enum Shape {
     Ignore,
 }
 
+/// EDNS option code of the client's network (RFC 7871).
+const SUBNET: u16 = 8;
 /// EDNS option code of the server's identifier.
 const NSID: u16 = 3;
 
@@ -103,7 +105,12 @@ fn read_opt(message: &[u8], at: usize) -> Option<Edns> {
     }
     let mut nsid = false;
     while !options.is_empty() {
-        nsid |= u16_at(options, 0)? == NSID;
+        let code = u16_at(options, 0)?;
+        // A client's network may be malformed, which only a whole decoder tells (RFC 7871 §6).
+        if code == SUBNET {
+            return None;
+        }
+        nsid |= code == NSID;
         let len = usize::from(u16_at(options, 2)?);
         options = options.get(4 + len..)?;
     }
@@ -164,6 +171,15 @@ mod tests {
             (
                 "version 1",
                 vec![&with_opt[..], QUESTION, b"\0\0\x29\x04\xd0\0\x01\0\0\0\0"],
+                Shape::Odd,
+            ),
+            (
+                "a client's network",
+                vec![
+                    &with_opt[..],
+                    QUESTION,
+                    b"\0\0\x29\x04\xd0\0\0\0\0\0\x08\0\x08\0\x04\0\x01\0\0",
+                ],
                 Shape::Odd,
             ),
             (
