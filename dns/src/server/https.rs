@@ -62,11 +62,7 @@ impl Https {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Timeouts { read, idle, write, .. } = connection.timeouts;
-        let activity = Arc::new(Activity {
-            begun: Instant::now(),
-            last: AtomicU64::new(0),
-            under_way: AtomicUsize::new(0),
-        });
+        let activity = Activity::new();
         let stop = connection.stop.clone();
         let with = Arc::new((connection, self.counted.clone(), Arc::clone(&activity)));
         let service = service_fn(move |request| respond(Arc::clone(&with), request));
@@ -118,9 +114,30 @@ impl Https {
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
+/// A request under way: until it is answered, or its client gives it up.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.under_way.fetch_add(1, Relaxed);
+        UnderWay(Arc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.last.store(self.0.begun.elapsed().as_millis() as u64, Relaxed);
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Activity {
-    fn note(&self) {
-        self.last.store(self.begun.elapsed().as_millis() as u64, Relaxed);
+    fn new() -> Arc<Self> {
+        Arc::new(Activity {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+        })
     }
 
     /// Time until the connection has been idle for `idle`; `None` if it has been.
@@ -140,7 +157,7 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (connection, counted, activity) = &*with;
-    activity.under_way.fetch_add(1, Relaxed);
+    let _under_way = UnderWay::begin(activity);
     let received = Instant::now();
     let (head, body) = request.into_parts();
     let asked = match doh::asked(&head) {
@@ -162,8 +179,20 @@ async fn respond(
         }
         Err(refusal) => Err(refusal),
     };
-    let response = doh::response(response, counted).map(Full::new);
-    activity.note();
-    activity.under_way.fetch_sub(1, Relaxed);
-    Ok(response)
+    Ok(doh::response(response, counted).map(Full::new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_idle_once_its_requests_are_answered_or_given_up() {
+        let (activity, long) = (Activity::new(), Duration::from_secs(60));
+        let request = UnderWay::begin(&activity);
+        assert_eq!(activity.left(Duration::ZERO), Some(Duration::ZERO), "it has work");
+        drop(request);
+        assert_eq!(activity.left(Duration::ZERO), None);
+        assert!(activity.left(long).is_some_and(|left| left <= long));
+    }
 }
