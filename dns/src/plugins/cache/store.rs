@@ -12,7 +12,6 @@ use super::{
     config::Config,
     counts::{Counts, Side},
     entry::{Age, Entry, Kind},
-    key::Key,
     moment::{Moment, millis},
 };
 
