@@ -5,6 +5,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -158,6 +159,46 @@ fn a_successor_takes_over_and_no_query_is_lost() {
         elder = younger;
     }
     assert_eq!(load.end(), 0);
+}
+
+/// dnsperf at 2,000 queries a second for so many seconds, on sockets that it keeps.
+fn dnsperf(place: &Place, seconds: u32) -> JoinHandle<String> {
+    let (queries, port) = (place.folder.path().join("queries"), place.dns.port().to_string());
+    fs::write(&queries, "www.example.org A\n").unwrap();
+    std::thread::spawn(move || {
+        let mut dnsperf = Command::new("dnsperf");
+        dnsperf.args(["-s", "127.0.0.1", "-p", &port, "-Q", "2000", "-c", "8", "-t", "10"]);
+        dnsperf.args(["-l", &seconds.to_string(), "-d"]).arg(queries);
+        let output = dnsperf.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+}
+
+#[test]
+fn dnsperf_loses_nothing_across_reloads_and_hand_overs() {
+    let place = Place::new();
+    let mut server = place.start_first();
+    let load = dnsperf(&place, 8);
+    let mut steps = 0;
+    while !load.is_finished() {
+        place.write(&format!("# Changed {steps} times.\n"));
+        server.signal("USR1").unwrap();
+        server.wait_until_said("Reloading complete").unwrap();
+        let mut successor = place.start(&format!("after {steps}"));
+        assert!(server.wait_for_end().unwrap().success(), "{}", server.output());
+        successor.wait_until_said("took over from the process before").unwrap();
+        server = successor;
+        steps += 1;
+    }
+    let output = load.join().unwrap();
+    let count = |label: &str| -> u64 {
+        let line = output.lines().find(|line| line.trim_start().starts_with(label));
+        line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok()).unwrap()
+    };
+    assert!(steps >= 2, "{steps} reloads and hand-overs");
+    assert!(count("Queries completed:") > 4000, "{output}");
+    assert_eq!(count("Queries lost:"), 0, "{output}");
 }
 
 #[test]

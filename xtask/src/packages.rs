@@ -5,13 +5,14 @@ use std::process::Command;
 use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
-const TESTS: [(&str, &str); 6] = [
+const TESTS: [(&str, &str); 7] = [
     ("dig", "bind9-dnsutils"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("kdig", "knot-dnsutils"),
     ("promtool", "prometheus"),
+    ("dnsperf", "dnsperf"),
 ];
 /// The same for real nodes.
 const NODES: [(&str, &str); 7] = [
