@@ -91,6 +91,8 @@ pub struct Recorder {
     pub shed: Counter,
     /// Datagrams dropped because their source had had its share of scarce processor time.
     pub unfair: Counter,
+    /// Datagrams that the kernel dropped at UDP sockets.
+    pub dropped: Counter,
     /// Datagrams that drew no reply: responses, cut headers.
     pub ignored: Counter,
 }
@@ -155,6 +157,7 @@ impl Default for Recorder {
             long: Counter::default(),
             shed: Counter::default(),
             unfair: Counter::default(),
+            dropped: Counter::default(),
             ignored: Counter::default(),
         }
     }

@@ -18,7 +18,7 @@ const PROTOCOLS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
 
 /// Names and help texts, in the order in which [`Families::finish`] fills them.
-const NAMES: [(&str, &str); 11] = [
+const NAMES: [(&str, &str); 12] = [
     (
         "coredns_dns_requests_total",
         "DNS requests per server, zone, view, protocol, address family and type.",
@@ -40,6 +40,10 @@ const NAMES: [(&str, &str); 11] = [
     (
         "daymark_dns_unfair_dropped_total",
         "Datagrams dropped because their source had had its share of scarce processor time.",
+    ),
+    (
+        "daymark_dns_socket_dropped_total",
+        "Datagrams dropped by the kernel: a full queue, or a source held to its share.",
     ),
     ("daymark_dns_ignored_total", "Datagrams that are no queries: responses and cut headers."),
 ];
@@ -145,6 +149,7 @@ impl Families {
             (counter, ways),
             (counter, lone(sum(|r| &r.shed))),
             (counter, lone(sum(|r| &r.unfair))),
+            (counter, lone(sum(|r| &r.dropped))),
             (counter, lone(sum(|r| &r.ignored))),
         ];
         NAMES

@@ -361,6 +361,25 @@ pub fn send_one(socket: BorrowedFd<'_>, peer: &Peer, reply: &[u8]) -> io::Result
     }
 }
 
+/// Datagrams that the kernel dropped on this socket so far, modulo 2^32: its queue was full, or a filter
+/// did not let them through. 0 where it does not say.
+pub fn drops(socket: BorrowedFd<'_>) -> u32 {
+    // linux/sock_diag.h: nine counters, of which drops are the last.
+    let mut counters = [0_u32; 9];
+    let mut size = size_of_val(&counters) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` octets into the array and says how many.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counters.as_mut_ptr().cast(),
+            &mut size,
+        )
+    };
+    if failed == 0 { counters[8] } else { 0 }
+}
+
 /// Asks the kernel to tell which address and interface each datagram was sent to.
 ///
 /// # Errors

@@ -75,6 +75,7 @@ impl Worker {
         let mut batch = Batch::default();
         let mut turn = Turn { fairness: Fairness::new(Arc::clone(&self.quota)), ..Turn::default() };
         let mut pace = Pace::default();
+        turn.drops = batch::drops(self.socket.as_fd());
         // A predecessor may have left one. Most sockets have none, which is no error of ours.
         let _ = self.socket.detach_filter();
         // A pause that is rounded up by the default of 50 µs would be twice as long.
@@ -91,7 +92,9 @@ impl Worker {
                     }
                 }
                 // Nothing came for a while: a look at whether it is time to end.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.count_drops(&mut turn.drops);
+                }
                 // A client's ICMP error or a signal; the next receive blocks again.
                 Err(error) => tracing::trace!(%error, "receiving datagrams"),
             }
@@ -131,10 +134,22 @@ impl Worker {
         }
         batch.send(self.socket.as_fd());
         turn.count_durations(&self.recorder);
-        if let Some(change) = turn.fairness.note_batch(received, count == BATCH, processor_time) {
+        let (drops, full) = (&mut turn.drops, count == BATCH);
+        let spent = || {
+            self.count_drops(drops);
+            processor_time()
+        };
+        if let Some(change) = turn.fairness.note_batch(received, full, spent) {
             self.thin(change);
         }
         received
+    }
+
+    /// Counts what the kernel dropped since it was `known` to have dropped so many.
+    fn count_drops(&self, known: &mut u32) {
+        let drops = batch::drops(self.socket.as_fd());
+        self.recorder.dropped.add_alone(u64::from(drops.wrapping_sub(*known)));
+        *known = drops;
     }
 
     /// Has the kernel drop some of what greedy sources send, or no longer.
@@ -330,6 +345,8 @@ struct Turn {
     rotation: u32,
     received: Option<Instant>,
     fairness: Fairness,
+    /// What the kernel had dropped when it was last asked.
+    drops: u32,
     /// Queries of this batch by series: their durations are counted together.
     answered: Vec<(SeriesId, u64)>,
 }
