@@ -108,6 +108,7 @@ pub(crate) fn servers(
     certificates(&servers, environment.default_port, &mut findings);
     shed(&servers, &mut findings);
     autopath(&servers, &mut findings);
+    k8s_external(&servers, &mut findings);
     (servers, findings)
 }
 
@@ -220,6 +221,21 @@ fn autopath(servers: &[ServerConfig], findings: &mut Findings) {
                 let text =
                     "`autopath @kubernetes` without `kubernetes` with `pods verified` does nothing";
                 findings.push(Finding::warning(config.place, Cause::Ineffective(text)));
+            }
+        }
+    }
+}
+
+/// `k8s_external` answers from what the block's `kubernetes` knows.
+fn k8s_external(servers: &[ServerConfig], findings: &mut Findings) {
+    let knows = |plugin: &PluginConfig| matches!(plugin, PluginConfig::Kubernetes(_));
+    for server in servers.iter().filter(|server| !server.plugins.iter().any(knows)) {
+        for plugin in &server.plugins {
+            if let PluginConfig::K8sExternal(config) = plugin {
+                let cause =
+                    Cause::Conflict("`k8s_external` needs `kubernetes` in the same server block");
+                let finding = Finding::new(config.place, cause);
+                findings.push(finding.help("add `kubernetes cluster.local` to this block"));
             }
         }
     }

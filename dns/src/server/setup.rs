@@ -7,7 +7,7 @@ mod block;
 use std::{
     any::Any,
     collections::{HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -49,6 +49,7 @@ use crate::{
         shed::Shed,
         tls::{self, identity::Identity},
     },
+    zone::{View, view::ExternalNames},
 };
 
 /// Why a configuration can't be served.
@@ -158,7 +159,7 @@ impl<'a> Builder<'a> {
         let mut needs: Vec<(Api, Needs)> = Vec::new();
         let with_server = |server| kubernetes_of(server).map(move |config| (server, config));
         for (server, config) in checked.servers.iter().flat_map(with_server) {
-            let mut wanted = kubernetes::view(config, Vec::new()).needs();
+            let mut wanted = zone_view(config, server, Vec::new()).needs();
             let has_metadata =
                 server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Metadata(_)));
             if has_metadata && wanted.kinds.contains(Kind::Pod) {
@@ -339,6 +340,20 @@ fn encrypted(
     };
     let connections = manners.connections.map(Admission::open);
     Ok((Encrypted { manners, acceptor, connections }, quic))
+}
+
+/// How the block looks at the cluster.
+fn zone_view(
+    config: &kubernetes::config::Config,
+    server: &ServerConfig,
+    own_addresses: Vec<IpAddr>,
+) -> View {
+    let mut view = kubernetes::view(config, own_addresses);
+    view.external = server.plugins.iter().find_map(|plugin| match plugin {
+        PluginConfig::K8sExternal(config) => Some(ExternalNames { headless: config.headless }),
+        _ => None,
+    });
+    view
 }
 
 fn kubernetes_of(server: &ServerConfig) -> impl Iterator<Item = &kubernetes::config::Config> {

@@ -36,6 +36,8 @@ pub struct ShortPlan {
     pub fallthrough: Vec<(Vec<u8>, usize)>,
     /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
     pub hosts: Option<Arc<dyn ClaimNames>>,
+    /// `k8s_external` as well.
+    pub external: Option<Arc<dyn ClaimNames>>,
     /// `rewrite`, whose names everything behind it sees.
     pub renames: Option<Arc<Renames>>,
     /// `nsid`: who asks for the identifier goes the long way.
@@ -88,7 +90,7 @@ impl ShortPlan {
 
     /// Answers as plugins behind `rewrite` do.
     fn answer_name(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
-        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name)) {
+        if self.is_claimed(asked.name) {
             return Short::Long;
         }
         if let Some(table) = &self.table {
@@ -121,7 +123,7 @@ impl ShortPlan {
 
     /// Whether what comes before upstream answers this itself, or may: then no cache is asked.
     pub fn owns(&self, name: &FoldedName, qtype: u16) -> bool {
-        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(name)) {
+        if self.is_claimed(name) {
             return true;
         }
         let Some(table) = &self.table else { return false };
@@ -137,6 +139,11 @@ impl ShortPlan {
             || (self.dns64 && asked.plain.qtype == rtype::AAAA)
             || self.local.is_some_and(|names| names.include(asked.name))
             || (self.nsid && asked.plain.edns.is_some_and(|edns| edns.nsid))
+    }
+
+    /// Whether a plugin before `kubernetes` might answer this name.
+    fn is_claimed(&self, name: &FoldedName) -> bool {
+        self.hosts.iter().chain(&self.external).any(|plugin| plugin.may_answer(name))
     }
 
     fn falls_through(&self, name: &FoldedName) -> bool {
