@@ -7,8 +7,8 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use daymark_cluster::{
-    Endpoint, EndpointSlice, External, Interner, Kind, Name, Namespace, Needs, Node, ObjectName, Pod,
-    Service, ServiceImport, ServiceKind, event::Object,
+    Endpoint, EndpointSlice, External, Interner, Kind, Name, Namespace, Needs, Node, ObjectName,
+    Pod, Service, ServiceImport, ServiceKind, event::Object,
 };
 use serde_saphyr::Location;
 

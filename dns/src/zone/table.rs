@@ -269,10 +269,7 @@ impl SnapshotChange<'_> {
         let entry = |own: &IpAddr| reverse.get(reverse::key(*own).as_slice());
         let entries = self.view.own_addresses.iter().filter_map(entry);
         let items = entries.flat_map(|entry| Reverse::at(entry).items());
-        items
-            .filter(|(rank, _)| *rank == reverse::OF_ENDPOINT)
-            .map(|(_, target)| target)
-            .collect()
+        items.filter(|(rank, _)| *rank == reverse::OF_ENDPOINT).map(|(_, target)| target).collect()
     }
 
     /// The Service that an endpoint's name belongs to.

@@ -16,8 +16,9 @@ use super::{
     wire::{Field, Malformed, Read},
 };
 use crate::trim::shape::{
-    Borrowed, Conditions, Endpoint, EndpointSlice, Ingress, LoadBalancer, Metadata, Namespace, Node, NodeAddress,
-    NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service, ServiceSpec, ServiceStatus, Shape, TargetRef,
+    Borrowed, Conditions, Endpoint, EndpointSlice, Ingress, LoadBalancer, Metadata, Namespace,
+    Node, NodeAddress, NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service, ServiceSpec,
+    ServiceStatus, Shape, TargetRef,
 };
 
 /// What every object begins with (`protoEncodingPrefix` in

@@ -7,7 +7,8 @@ use std::{
 };
 
 use daymark_cluster::{
-    Delta, External, Follow, Kind, KindSet, Needs, Protocol, Reader, ServiceKind, Snapshot, event::Object,
+    Delta, External, Follow, Kind, KindSet, Needs, Protocol, Reader, ServiceKind, Snapshot,
+    event::Object,
 };
 
 use super::*;

@@ -170,8 +170,7 @@ impl Writer<'_> {
             Found::Ptr(reverse) => {
                 let target = |relative| name(&[relative])?.append_domain(&self.plugin.primary).ok();
                 let targets = reverse.items().filter_map(|(_, relative)| target(relative));
-                let records =
-                    targets.map(|name| self.own(self.plugin.ttl, RData::PTR(PTR(name))));
+                let records = targets.map(|name| self.own(self.plugin.ttl, RData::PTR(PTR(name))));
                 message.answers.extend(records);
             }
             Found::Soa => message.answers.extend(self.plugin.soa(self.zone, self.directory)),
@@ -235,9 +234,12 @@ impl Writer<'_> {
                 _ => <[u8; 16]>::try_from(octets).map_or([0; 4].into(), std::net::IpAddr::from),
             };
             let owner = target(relative);
-            answer.message.additionals.extend(owner.map(|owner| {
-                Record::from_rdata(owner, self.plugin.ttl, address_data(address))
-            }));
+            answer
+                .message
+                .additionals
+                .extend(owner.map(|owner| {
+                    Record::from_rdata(owner, self.plugin.ttl, address_data(address))
+                }));
         }
         if let Some(alias) = alias.and_then(|alias| name(&[alias])) {
             for rtype in [RecordType::A, RecordType::AAAA] {

@@ -92,9 +92,8 @@ impl Whole {
         let server = RData::NS(NS(self.server.clone()));
         let mut records = vec![Record::from_rdata(self.origin.clone(), self.ttl, server)];
         let addresses = self.directory.external.servers.iter().map(|at| address_data(*at));
-        records.extend(
-            addresses.map(|data| Record::from_rdata(self.server.clone(), self.ttl, data)),
-        );
+        records
+            .extend(addresses.map(|data| Record::from_rdata(self.server.clone(), self.ttl, data)));
         records
     }
 

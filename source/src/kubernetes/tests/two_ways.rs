@@ -140,9 +140,8 @@ impl Dice {
     }
 
     fn balanced(&mut self) -> Value {
-        let ingress: Make = |dice| {
-            dice.some(|dice| dice.object(&[("ip", Self::text), ("hostname", Self::text)]))
-        };
+        let ingress: Make =
+            |dice| dice.some(|dice| dice.object(&[("ip", Self::text), ("hostname", Self::text)]));
         let balancer = self.object(&[("ingress", ingress)]);
         [Value::Null, serde_json::json!({ "loadBalancer": balancer })][self.throw(2)].clone()
     }
@@ -179,7 +178,13 @@ impl Dice {
 
 pub(super) fn sink() -> Sink {
     let all = KINDS.into_iter().collect::<KindSet>();
-    let needs = Needs { kinds: all, labels: all, endpoint_pods: true, endpoint_zones: true, externals: true };
+    let needs = Needs {
+        kinds: all,
+        labels: all,
+        endpoint_pods: true,
+        endpoint_zones: true,
+        externals: true,
+    };
     Sink::new(needs, Writer::new(all))
 }
 
