@@ -22,8 +22,9 @@ use hickory_proto::{
 };
 use libtest_mimic::Failed;
 
-/// Where Debian has NSD.
+/// Where Debian has NSD and Knot.
 const NSD: &str = "/usr/sbin/nsd";
+const KNOT: &str = "/usr/sbin/knotd";
 /// A zone with this serial.
 const ZONE: &str = "$TTL 60
 @ SOA ns root @SERIAL@ 3600 60 86400 60
@@ -46,6 +47,7 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         let missing = needs.iter().find_map(|need| match *need {
             "coredns" => peers::program("coredns").err(),
             "nsd" => (!Path::new(NSD).exists()).then(|| format!("there is no {NSD}")),
+            "knot" => (!Path::new(KNOT).exists()).then(|| format!("there is no {KNOT}")),
             tool => {
                 Command::new(tool).arg("-v").output().err().map(|error| format!("{tool}: {error}"))
             }
@@ -61,7 +63,7 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
             run(&folder, &manifests).map_err(|error| {
                 let said =
                     |log: &str| std::fs::read_to_string(folder.join(log)).unwrap_or_default();
-                let logs = said("daymark.log") + &said("nsd.log") + &said("coredns.log");
+                let logs = ["daymark.log", "nsd.log", "coredns.log", "knot.log"].map(said).concat();
                 Failed::from(format!("{error:#}\n{logs}"))
             })
         });
@@ -72,6 +74,7 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     add("a large zone waits for who reads it", &[], large_zone);
     add("we are a secondary of NSD", &["nsd"], secondary_of_nsd);
     add("we are a secondary of CoreDNS", &["coredns"], secondary_of_coredns);
+    add("we follow a catalog of Knot", &["knot"], catalog_of_knot);
     Ok(())
 }
 
@@ -334,5 +337,53 @@ fn secondary_of_coredns(folder: &Path, _: &Path) -> anyhow::Result<()> {
     let mut program = Program::start(&coredns, arguments, &folder.join("coredns.log"))?;
     program.wait_until_listening(loopback(primary))?;
     follows(folder, primary, port)?;
+    Ok(())
+}
+
+/// Knot makes a catalog of the zones that its configuration has.
+fn catalog_of_knot(folder: &Path, _: &Path) -> anyhow::Result<()> {
+    let (primary, port) = (ports::free(), ports::free());
+    let (at, conf) = (folder.display(), folder.join("knot.conf"));
+    for name in ["one", "two", "three"] {
+        std::fs::write(folder.join(format!("{name}.test.zone")), zone(1))?;
+    }
+    let configure = |members: &[&str]| {
+        let members = members.iter().map(|name| {
+            format!(
+                "  - domain: {name}.test\n    storage: \"{at}\"\n    file: {name}.test.zone\n    acl: all\n    \
+                 catalog-role: member\n    catalog-zone: catalog.test\n"
+            )
+        });
+        let text = format!(
+            "server:\n  rundir: \"{at}\"\n  listen: 127.0.0.1@{primary}\ndatabase:\n  storage: \"{at}/db\"\n\
+             log:\n  - target: stderr\n    any: info\n\
+             remote:\n  - id: us\n    address: 127.0.0.1@{port}\n\
+             acl:\n  - id: all\n    address: 127.0.0.1\n    action: transfer\n\
+             zone:\n  - domain: catalog.test\n    storage: \"{at}\"\n    catalog-role: generate\n    acl: all\n    \
+             notify: us\n{}",
+            members.collect::<String>()
+        );
+        std::fs::write(&conf, text)
+    };
+    std::fs::create_dir(folder.join("db"))?;
+    configure(&["one", "two"])?;
+    let arguments = ["-c", &conf.display().to_string()].map(str::to_owned);
+    let mut knot = Program::start(Path::new(KNOT), arguments, &folder.join("knot.log"))?;
+    knot.wait_until_listening(loopback(primary))?;
+    let corefile = format!(
+        ".:{port} {{\n  bind 127.0.0.1\n  secondary catalog.test {{\n    \
+         transfer from 127.0.0.1:{primary}\n    catalog test\n  }}\n  transfer {{\n    to *\n  }}\n}}\n"
+    );
+    let _server = daymark(folder, &corefile, None, port)?;
+    for zone in ["one.test.", "two.test."] {
+        let records = retried(|| transferred(loopback(port), zone))?;
+        same_answers(loopback(port), loopback(primary), &records)?;
+    }
+    configure(&["two", "three"])?;
+    knot.signal("HUP")?;
+    let records = retried(|| transferred(loopback(port), "three.test."))?;
+    same_answers(loopback(port), loopback(primary), &records)?;
+    let (code, _) = answer(loopback(port), "a.one.test.", "A")?;
+    ensure!(code == "Server Failure", "a zone that is gone: {code}");
     Ok(())
 }
