@@ -61,22 +61,8 @@ impl Refresh {
     pub(super) async fn run(self) {
         // A member that another catalog had goes on with what it has, until its new primaries give it.
         let mut resumed = self.zone.upgrade().is_some_and(|zone| zone.last().is_some());
-        let mut pause = FIRST_PAUSE;
-        while !resumed {
-            match self.in_turn(self.transfer()).await {
-                Ok(Some(())) => break,
-                Ok(None) => return,
-                Err(error) => tracing::warn!(
-                    target: "plugin/secondary",
-                    "the zone {} did not come, trying again in {pause:?}: {error}", self.name
-                ),
-            }
-            // A primary that tells of a change is there now.
-            let _ = timeout(pause, self.told.notified()).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            if self.zone.strong_count() == 0 {
-                return;
-            }
+        if !resumed && self.first().await.is_none() {
+            return;
         }
         let (mut last, mut failed) = (Instant::now(), false);
         loop {
@@ -112,6 +98,26 @@ impl Refresh {
                     // Whoever tells of changes all the time does not make us ask all the time.
                     sleep(Duration::from_secs(1)).await;
                 }
+            }
+        }
+    }
+
+    /// Gets the zone for the first time, however long that takes. `None` if nobody wants it any more.
+    async fn first(&self) -> Option<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.in_turn(self.transfer()).await {
+                Ok(taken) => return taken,
+                Err(error) => tracing::warn!(
+                    target: "plugin/secondary",
+                    "the zone {} did not come, trying again in {pause:?}: {error}", self.name
+                ),
+            }
+            // A primary that tells of a change is there now.
+            let _ = timeout(pause, self.told.notified()).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if self.zone.strong_count() == 0 {
+                return None;
             }
         }
     }
