@@ -16,6 +16,7 @@ use crate::plugins::autopath::config::Search;
 use crate::plugins::bind::config::{Config as Bind, Target};
 use crate::plugins::extension::{Extended, Extension};
 use crate::plugins::kubernetes::config::PodMode;
+use crate::plugins::tls::acme::config::Acme;
 use crate::plugins::tls::config::Config as Tls;
 use crate::plugins::{PluginConfig, REGISTRY, Support};
 
@@ -87,6 +88,14 @@ impl ServerConfig {
         })
     }
 
+    /// What gets its certificates by ACME.
+    pub fn acme(&self) -> Option<&Acme> {
+        match self.tls()? {
+            Tls::Acme(config) => Some(config),
+            Tls::Files(_) => None,
+        }
+    }
+
     /// The addresses that `bind` names; `None` without a `bind`, which is every address.
     pub fn bind(&self) -> Option<&Bind> {
         self.plugins.iter().find_map(|plugin| match plugin {
@@ -109,6 +118,7 @@ pub(crate) fn servers(
     shed(&servers, &mut findings);
     autopath(&servers, &mut findings);
     k8s_external(&servers, &mut findings);
+    acme(&servers, &mut findings);
     (servers, findings)
 }
 
@@ -222,6 +232,23 @@ fn autopath(servers: &[ServerConfig], findings: &mut Findings) {
                     "`autopath @kubernetes` without `kubernetes` with `pods verified` does nothing";
                 findings.push(Finding::warning(config.place, Cause::Ineffective(text)));
             }
+        }
+    }
+}
+
+/// A domain has one certificate, wherever it is shown.
+fn acme(servers: &[ServerConfig], findings: &mut Findings) {
+    for (index, server) in servers.iter().enumerate() {
+        let Some(config) = server.acme() else { continue };
+        let clashes = |other: &&ServerConfig| {
+            other.acme().is_some_and(|other| {
+                other != config && other.domains.iter().any(|it| config.domains.contains(it))
+            })
+        };
+        if let Some(other) = servers[..index].iter().find(clashes) {
+            let cause =
+                Cause::Conflict("`acme` for one domain with different settings in two blocks");
+            findings.push(Finding::new(server.span, cause).beside(other.span, "the other block"));
         }
     }
 }

@@ -47,7 +47,11 @@ use crate::{
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
         shed::Shed,
-        tls::{self, identity::Identity},
+        tls::{
+            self,
+            acme::challenges::{Challenger, Challenges},
+            identity::Identity,
+        },
     },
     zone::{View, view::ExternalNames},
 };
@@ -142,6 +146,9 @@ struct Builder<'a> {
     shed: HashSet<Endpoint>,
     manners: HashMap<Endpoint, Manners>,
     identities: Vec<(tls::config::Config, Arc<Identity>)>,
+    /// What every block answers if one gets its certificates by ACME.
+    challenges: Arc<Challenges>,
+    has_acme: bool,
     pages: Vec<(HostPort, Page)>,
     ready: Vec<Arc<dyn Ready>>,
     monitor: Monitor,
@@ -183,6 +190,8 @@ impl<'a> Builder<'a> {
             shed: HashSet::new(),
             manners: HashMap::new(),
             identities: Vec::new(),
+            challenges: Arc::default(),
+            has_acme: checked.servers.iter().any(|server| server.acme().is_some()),
             pages: Vec::new(),
             ready: Vec::new(),
             monitor: Monitor::UntilReady,
@@ -204,6 +213,9 @@ impl<'a> Builder<'a> {
     async fn server(&mut self, server: &ServerConfig) -> Result<(), SetupError> {
         let hosts = listen_hosts(server)?;
         let mut parts = Parts::default();
+        if self.has_acme {
+            parts.chain.push(Arc::new(Challenger(Arc::clone(&self.challenges))));
+        }
         for plugin in &server.plugins {
             self.plugin(plugin, server, &hosts, &mut parts).await?;
         }
@@ -215,6 +227,9 @@ impl<'a> Builder<'a> {
         }
         if parts.only_long {
             parts.short = None;
+        }
+        if let Some(short) = &mut parts.short {
+            short.acme = self.has_acme;
         }
         if let Some(looping) = parts.looping {
             let forwards = parts.forwards;

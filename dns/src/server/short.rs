@@ -8,6 +8,7 @@ use crate::{
         kubernetes::wire::{self, Asked, Written},
         local::Names,
         rewrite::short::{Renamed, Renames},
+        tls::acme::challenges,
     },
     wire::{HEADER, name::FoldedName, rtype},
     zone::{Found, Table, lookup},
@@ -42,6 +43,8 @@ pub struct ShortPlan {
     pub renames: Option<Arc<Renames>>,
     /// `nsid`: who asks for the identifier goes the long way.
     pub nsid: bool,
+    /// Some block gets certificates by ACME, whose proofs the long way has.
+    pub acme: bool,
     /// `local`: its names go the long way.
     pub local: Option<Names>,
     /// `dns64`: questions for AAAA go the long way.
@@ -137,6 +140,7 @@ impl ShortPlan {
     fn leaves(&self, asked: &Asked<'_>) -> bool {
         (self.any && asked.plain.qtype == rtype::ANY)
             || (self.dns64 && asked.plain.qtype == rtype::AAAA)
+            || (self.acme && asked.plain.qtype == rtype::TXT && is_proof(asked.name))
             || self.local.is_some_and(|names| names.include(asked.name))
             || (self.nsid && asked.plain.edns.is_some_and(|edns| edns.nsid))
     }
@@ -149,6 +153,11 @@ impl ShortPlan {
     fn falls_through(&self, name: &FoldedName) -> bool {
         self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }
+}
+
+/// Whether an authority asks for the proof of a domain there.
+fn is_proof(name: &FoldedName) -> bool {
+    name.label(0) == challenges::LABEL.as_bytes()
 }
 
 /// Whether the question's name is written as it is compared, without capital letters.

@@ -286,8 +286,12 @@ impl Builder<'_> {
         if let Some((_, held)) = self.identities.iter().find(|(held, _)| held == config) {
             return Ok(Arc::clone(held));
         }
-        let identity = Identity::start(config, &self.workshop.metrics)
+        let identity = Identity::start(config, &self.workshop.metrics, &self.challenges)
             .map_err(|what| SetupError::Plugin { plugin: "tls", what })?;
+        if let Identity::Acme(managed) = &*identity {
+            let served = managed.served();
+            self.plan.once_served.push(Box::new(move || served.notify_one()));
+        }
         self.identities.push((config.clone(), Arc::clone(&identity)));
         Ok(identity)
     }
