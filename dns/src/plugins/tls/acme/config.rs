@@ -113,7 +113,7 @@ fn set(config: &mut Acme, line: &Line, cx: &mut Checker<'_>) {
 fn certified(token: &Token, cx: &mut Checker<'_>) -> Option<Box<str>> {
     let text = token.text.strip_suffix('.').unwrap_or(&token.text).to_ascii_lowercase();
     let base = text.strip_prefix("*.").unwrap_or(&text);
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.');
     let is_address = base.parse::<std::net::IpAddr>().is_ok();
     if is_address || !base.bytes().all(plain) || Domain::parse(base).is_err() || base == "." {
         cx.not(token, "a domain that a certificate can be for, in ASCII (`xn--…`)");

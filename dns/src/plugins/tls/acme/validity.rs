@@ -21,7 +21,7 @@ impl Validity {
         let (body, _) = element(certificate, SEQUENCE)?;
         let body = element(body, VERSION).map_or(body, |(_, rest)| rest);
         // Serial number, algorithm, issuer.
-        let body = (0..3).try_fold(body, |body, _| any(body).map(|(_, _, rest)| rest))?;
+        let body = (0..3).try_fold(body, |body, _| first(body).map(|(_, _, rest)| rest))?;
         let (validity, _) = element(body, SEQUENCE)?;
         let (from, rest) = time(validity)?;
         let (until, _) = time(rest)?;
@@ -36,7 +36,7 @@ impl Validity {
 }
 
 /// Tag and contents of the first element, and what is behind it.
-fn any(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+fn first(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -52,12 +52,12 @@ fn any(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    any(der).filter(|(found, ..)| *found == tag).map(|(_, contents, rest)| (contents, rest))
+    first(der).filter(|(found, ..)| *found == tag).map(|(_, contents, rest)| (contents, rest))
 }
 
 /// A time, `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
 fn time(der: &[u8]) -> Option<(SystemTime, &[u8])> {
-    let (tag, text, rest) = any(der)?;
+    let (tag, text, rest) = first(der)?;
     let digits = text.strip_suffix(b"Z").filter(|text| text.iter().all(u8::is_ascii_digit))?;
     let number = |octets: &[u8]| octets.iter().fold(0, |n, octet| n * 10 + u64::from(octet - b'0'));
     let (year, digits) = match (tag, digits.len()) {
@@ -100,8 +100,8 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         let validity = Validity::of(certificate.der()).unwrap();
-        assert_eq!((validity.from, validity.until), (at(1_772_236_800), at(2_719_180_800)));
-        assert_eq!(validity.renewal(), at(2_719_180_800 - (2_719_180_800 - 1_772_236_800) / 3));
+        assert_eq!((validity.from, validity.until), (at(1_772_236_800), at(2_719_094_400)));
+        assert_eq!(validity.renewal(), at(2_719_094_400 - (2_719_094_400 - 1_772_236_800) / 3));
     }
 
     #[test]
