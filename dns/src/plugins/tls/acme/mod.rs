@@ -45,7 +45,7 @@ enum FetchError {
     NoChallenge,
     #[error("the authority's checks ended with the order {0:?}")]
     Refused(OrderStatus),
-    #[error("it can't be kept: {0}")]
+    #[error("nothing can be kept in `storage`: {0}")]
     Storage(#[from] io::Error),
     #[error("it can't be used: {0}")]
     Unusable(String),
@@ -163,6 +163,7 @@ impl Keeper {
 
     /// Gets a new certificate, keeps it and shows it.
     async fn fetch(&self, domain: &str) -> Result<Validity, FetchError> {
+        self.storage.check()?;
         let account = self.account().await?;
         let identifiers = [Identifier::Dns(domain.to_owned())];
         let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
@@ -189,7 +190,10 @@ impl Keeper {
         let certificate = order.poll_certificate(&PATIENCE).await?;
         let validity = self.shown.show(domain, certificate.as_bytes(), key.as_bytes());
         let validity = validity.map_err(FetchError::Unusable)?;
-        self.storage.keep(domain, &certificate, &key)?;
+        if let Err(error) = self.storage.keep(domain, &certificate, &key) {
+            // It is shown, and another one would not be kept either.
+            tracing::error!(target: "plugin/tls", "the certificate for {domain} is lost at the end: {error}");
+        }
         Ok(validity)
     }
 

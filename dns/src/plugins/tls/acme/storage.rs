@@ -23,6 +23,11 @@ impl Storage {
         Storage(folder.join(safe(&name)))
     }
 
+    /// Whether something can be kept, before it is asked for: authorities count what they give.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.write("writable", b"")
+    }
+
     /// The account's credentials, if there are some.
     pub(super) fn account(&self) -> Option<Vec<u8>> {
         fs::read(self.0.join("account.json")).ok()
@@ -85,6 +90,9 @@ mod tests {
         assert_eq!(storage.account().unwrap(), b"{}");
         let file = at.join("ca.test-14000-dir/_.a.test.key");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        storage.check().unwrap();
+        let blocked = Storage::new(&file, "https://ca.test/dir", None);
+        assert!(blocked.check().is_err(), "a file is no folder");
         let other = Storage::new(&at, "https://ca.test:14000/dir", Some("me@a.test"));
         assert!(other.account().is_none(), "accounts have addresses");
     }
