@@ -132,13 +132,19 @@ fn come_and_stay(folder: &Path) -> anyhow::Result<()> {
     let pebble = Pebble::start(folder, dns, 90 * 86_400)?;
     let corefile = corefile(&pebble, dns, tls, &storage);
     let client = pebble.client()?;
-    let server = serve(folder, &peers::daymark(), &["dns"], &corefile)?;
+    let mut server = serve(folder, &peers::daymark(), &["dns"], &corefile)?;
     retried(|| asked(&client, tls, "dns.test"))?;
     retried(|| asked(&client, tls, "any.wild.test"))?;
     ensure!(asked(&client, tls, "other.test").is_err(), "a name that it has no certificate for");
     let proof = dns::query("_acme-challenge.dns.test.", "TXT", None)?;
     let reply = dns::ask(loopback(dns), &proof, Transport::Udp)?;
     ensure!(reply.answers.is_empty(), "the proof is still there: {:?}", reply.answers);
+
+    server.signal("USR1")?;
+    server.wait_until_said("Reloading complete")?;
+    asked(&client, tls, "dns.test")?;
+    let came = server.output().matches("got a certificate").count();
+    ensure!(came == 2, "{came} certificates came, though the first ones are good");
 
     drop(pebble.program);
     drop(server);
