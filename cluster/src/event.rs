@@ -97,6 +97,8 @@ pub struct Needs {
     pub endpoint_pods: bool,
     /// Keep [`crate::Endpoint::zone`].
     pub endpoint_zones: bool,
+    /// Keep [`crate::Service::externals`].
+    pub externals: bool,
 }
 
 impl Needs {
@@ -108,6 +110,7 @@ impl Needs {
             labels: self.labels.union(other.labels),
             endpoint_pods: self.endpoint_pods || other.endpoint_pods,
             endpoint_zones: self.endpoint_zones || other.endpoint_zones,
+            externals: self.externals || other.externals,
         }
     }
 }

@@ -18,8 +18,8 @@ pub mod store;
 pub use event::{Event, Kind, KindSet, Needs, ObjectKey};
 pub use name::{Interner, Name};
 pub use object::{
-    Endpoint, EndpointSlice, Labels, Namespace, Node, ObjectName, Pod, Port, Ports, Protocol,
-    Service, ServiceImport, ServiceKind,
+    Endpoint, EndpointSlice, External, Labels, Namespace, Node, ObjectName, Pod, Port, Ports,
+    Protocol, Service, ServiceImport, ServiceKind,
 };
 pub use selector::Selector;
 pub use snapshot::{Delta, ServiceState, Snapshot};

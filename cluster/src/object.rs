@@ -71,6 +71,15 @@ pub enum ServiceKind {
     External(Name),
 }
 
+/// Where a Service is reached from outside the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum External {
+    /// Of `spec.externalIPs` or `status.loadBalancer.ingress[].ip`.
+    Address(IpAddr),
+    /// `status.loadBalancer.ingress[].hostname`, without trailing dot.
+    Host(Name),
+}
+
 /// A Service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
@@ -80,6 +89,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// `spec.ports`, in the API's order.
     pub ports: Ports,
+    /// From outside: `spec.externalIPs`, then the load balancer's, if asked for. Empty for most.
+    pub externals: Box<[External]>,
     /// `metadata.labels`, if asked for.
     pub labels: Labels,
 }

@@ -66,6 +66,7 @@ impl ClusterSource for Services {
                 name: ObjectName::new("shop", "web"),
                 kind: ServiceKind::Cluster([[10, 96, 0, 7].into()].into()),
                 ports: [].into(),
+                externals: [].into(),
                 labels: [].into(),
             })),
         ];

@@ -65,7 +65,8 @@ pub fn corefile(bytes: &[u8]) {
 pub fn manifest(bytes: &[u8]) {
     let name = Path::new("fuzzed.yaml").display().to_string();
     let kinds = Kind::ALL.into_iter().collect();
-    let needs = Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true };
+    let needs =
+        Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true, externals: true };
     if let Err(mistakes) = daymark_source::manifests::parse(&name, bytes, &needs) {
         assert!(!mistakes.render().is_empty());
     }
@@ -75,7 +76,8 @@ pub fn manifest(bytes: &[u8]) {
 /// is read.
 pub fn watch(bytes: &[u8]) {
     let kinds = Kind::ALL.into_iter().collect();
-    let needs = Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true };
+    let needs =
+        Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true, externals: true };
     let (start, end) = bytes.split_at(bytes.len() / 2);
     for kind in Kind::ALL {
         let whole = daymark_source::kubernetes::read_watch(kind, needs, &[bytes]);

@@ -193,7 +193,8 @@ pub fn read_watch(kind: Kind, needs: Needs, parts: &[&[u8]]) -> usize {
 #[doc(hidden)]
 pub fn read_state(api: &str, octets: &[u8]) -> Option<usize> {
     let kinds = Kind::ALL.into_iter().collect();
-    let needs = Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true };
+    let needs =
+        Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true, externals: true };
     let sink = Arc::new(Sink::new(needs, Writer::new(kinds)));
     let folder = std::path::Path::new("");
     State::new(folder, api.to_owned(), needs, sink, Arc::new(())).count(octets)

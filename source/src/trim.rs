@@ -7,8 +7,8 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use daymark_cluster::{
-    Endpoint, EndpointSlice, Interner, Kind, Name, Namespace, Needs, Node, ObjectName, Pod,
-    Service, ServiceImport, ServiceKind, event::Object,
+    Endpoint, EndpointSlice, External, Interner, Kind, Name, Namespace, Needs, Node, ObjectName,
+    Pod, Service, ServiceImport, ServiceKind, event::Object,
 };
 use serde_saphyr::Location;
 
@@ -108,7 +108,33 @@ impl Trimmer<'_> {
         };
         let ports = o.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
         let ports = self.ports(ports);
-        Some(Service { name, kind, ports, labels: self.labels(Kind::Service, &o.metadata) })
+        let externals = self.externals(o);
+        let labels = self.labels(Kind::Service, &o.metadata);
+        Some(Service { name, kind, ports, externals, labels })
+    }
+
+    /// An ingress with an address is that address, whatever host name stands beside it.
+    fn externals<S: Text>(&mut self, o: &shape::Service<S>) -> Box<[External]> {
+        if !self.needs.externals {
+            return Box::default();
+        }
+        let mut externals = Vec::new();
+        let ips = o.spec.as_ref().and_then(|spec| spec.external_ips.as_deref());
+        for ip in ips.unwrap_or_default() {
+            externals.extend(self.address(ip).map(External::Address));
+        }
+        let balancer = o.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref());
+        for ingress in ingress.unwrap_or_default() {
+            if let Some(ip) = ingress.ip.as_ref().filter(|ip| !ip.text().is_empty()) {
+                externals.extend(self.address(ip).map(External::Address));
+            } else if let Some(host) = ingress.hostname.as_ref().map(Text::text) {
+                let host = host.strip_suffix('.').unwrap_or(host);
+                let host = (!host.is_empty()).then(|| self.interner.name(host));
+                externals.extend(host.map(External::Host));
+            }
+        }
+        externals.into()
     }
 
     fn service_kind<S: Text>(

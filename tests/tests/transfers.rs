@@ -22,6 +22,11 @@ use hickory_proto::{
 };
 use libtest_mimic::Failed;
 
+#[path = "transfers/knot.rs"]
+mod knot;
+
+use knot::KNOT;
+
 /// Where Debian has NSD.
 const NSD: &str = "/usr/sbin/nsd";
 /// A zone with this serial.
@@ -46,6 +51,7 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         let missing = needs.iter().find_map(|need| match *need {
             "coredns" => peers::program("coredns").err(),
             "nsd" => (!Path::new(NSD).exists()).then(|| format!("there is no {NSD}")),
+            "knot" => (!Path::new(KNOT).exists()).then(|| format!("there is no {KNOT}")),
             tool => {
                 Command::new(tool).arg("-v").output().err().map(|error| format!("{tool}: {error}"))
             }
@@ -61,17 +67,19 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
             run(&folder, &manifests).map_err(|error| {
                 let said =
                     |log: &str| std::fs::read_to_string(folder.join(log)).unwrap_or_default();
-                let logs = said("daymark.log") + &said("nsd.log") + &said("coredns.log");
+                let logs = ["daymark.log", "nsd.log", "coredns.log", "knot.log"].map(said).concat();
                 Failed::from(format!("{error:#}\n{logs}"))
             })
         });
     };
     add("dig gets the cluster zone", &["dig"], dig_gets_the_cluster_zone);
     add("NSD answers for the cluster as we do", &["nsd"], nsd_is_secondary_of_the_cluster);
+    add("NSD answers for names outside the cluster as we do", &["nsd"], nsd_is_secondary_outside);
     add("NSD is told of a change of a file", &["nsd"], nsd_is_told_of_a_change);
     add("a large zone waits for who reads it", &[], large_zone);
     add("we are a secondary of NSD", &["nsd"], secondary_of_nsd);
     add("we are a secondary of CoreDNS", &["coredns"], secondary_of_coredns);
+    add("we follow a catalog of Knot", &["knot"], knot::makes_a_catalog);
     Ok(())
 }
 
@@ -233,6 +241,25 @@ fn nsd_is_secondary_of_the_cluster(folder: &Path, manifests: &Path) -> anyhow::R
         };
         ensure!(asked > 10, "only {asked} questions for {zone}");
     }
+    Ok(())
+}
+
+fn nsd_is_secondary_outside(folder: &Path, manifests: &Path) -> anyhow::Result<()> {
+    let (port, theirs) = (ports::free(), ports::free());
+    let corefile = format!(
+        ".:{port} {{\n  transfer outside.test {{\n    to *\n  }}\n  k8s_external outside.test {{\n    headless\n  }}\n  \
+         kubernetes cluster.local\n}}\n"
+    );
+    let _server = daymark(folder, &corefile, Some(manifests), port)?;
+    let xfr =
+        format!("  request-xfr: AXFR 127.0.0.1@{port} NOKEY\n  allow-notify: 127.0.0.1 NOKEY\n");
+    let _nsd = nsd(folder, theirs, &[("outside.test", xfr)])?;
+    let records = retried(|| {
+        ensure!(answer(loopback(theirs), "outside.test.", "SOA")?.0 == "No Error");
+        transferred(loopback(port), "outside.test.")
+    })?;
+    let asked = retried(|| same_answers(loopback(port), loopback(theirs), &records))?;
+    ensure!(asked > 20, "only {asked} questions");
     Ok(())
 }
 

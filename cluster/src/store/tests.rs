@@ -10,6 +10,7 @@ fn service(name: &str, address: &str) -> Object {
         name: ObjectName::new("shop", name),
         kind: ServiceKind::Cluster(Box::new([address.parse().unwrap()])),
         ports: Arc::default(),
+        externals: Box::default(),
         labels: Box::default(),
     }))
 }

@@ -57,6 +57,14 @@ impl Held {
         self.expired.store(false, Ordering::Relaxed);
     }
 
+    /// Goes on with what another object for the same zone has, however old.
+    pub fn resume(&self, other: Option<&Held>) {
+        if let Some(other) = other {
+            self.data.store(other.data.load_full());
+            self.expired.store(other.expired.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Says whether the state is too old to be told (SOA EXPIRE, RFC 1035 §3.3.13).
     pub fn expire(&self, expired: bool) {
         self.expired.store(expired, Ordering::Relaxed);
@@ -64,38 +72,42 @@ impl Held {
 }
 
 /// The zones of a plugin, by name.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Zones {
-    list: Vec<Arc<Held>>,
-    /// Places in the list, by folded wire name.
-    places: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+    /// By folded wire name.
+    by_name: HashMap<Box<[u8]>, Arc<Held>, foldhash::fast::RandomState>,
 }
 
 impl Zones {
     /// These zones; of several with one name the last.
     pub fn new(zones: impl IntoIterator<Item = Arc<Held>>) -> Self {
         let mut all = Zones::default();
-        for zone in zones {
-            let next = all.list.len();
-            let at = *all.places.entry(zone.wire.clone().into()).or_insert(next);
-            match all.list.get_mut(at) {
-                Some(held) => *held = zone,
-                None => all.list.push(zone),
-            }
-        }
+        zones.into_iter().for_each(|zone| all.insert(zone));
         all
     }
 
-    /// All of them.
+    /// Adds a zone, in the place of one with the same name.
+    pub fn insert(&mut self, zone: Arc<Held>) {
+        self.by_name.insert(zone.wire.clone().into(), zone);
+    }
+
+    /// Takes out the zone of exactly this name.
+    pub fn remove(&mut self, name: &Name) -> Option<Arc<Held>> {
+        let mut folded = FoldedName::default();
+        fold(name, &mut folded)?;
+        self.by_name.remove(folded.wire())
+    }
+
+    /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Held>> {
-        self.list.iter()
+        self.by_name.values()
     }
 
     /// The zone of exactly this name.
     pub fn named(&self, name: &Name) -> Option<&Arc<Held>> {
         let mut folded = FoldedName::default();
         fold(name, &mut folded)?;
-        self.places.get(folded.wire()).map(|at| &self.list[*at])
+        self.by_name.get(folded.wire())
     }
 
     /// The zone with the longest name that `name` is in. For DS records that is the zone above, if it
@@ -103,10 +115,10 @@ impl Zones {
     pub fn find(&self, name: &FoldedName, rtype: RecordType) -> Option<&Arc<Held>> {
         let around = |least: usize| {
             let mut suffixes = (least..=name.labels()).map(|at| &name.wire()[name.start(at)..]);
-            suffixes.find_map(|suffix| self.places.get(suffix))
+            suffixes.find_map(|suffix| self.by_name.get(suffix))
         };
         let parent = if rtype == RecordType::DS { around(1) } else { None };
-        parent.or_else(|| around(0)).map(|at| &self.list[*at])
+        parent.or_else(|| around(0))
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     ZoneData,
     build::{Builder, LineError, ZoneError},
+    catalog::CatalogError,
 };
 
 /// How long a connection may take to be made, and each message to come.
@@ -48,6 +49,9 @@ pub enum IncomingError {
     /// The zone as a whole.
     #[error("{0}")]
     Zone(#[from] ZoneError),
+    /// The zone as a catalog.
+    #[error("{0}")]
+    Catalog(#[from] CatalogError),
 }
 
 /// A transfer as it comes in, message by message.

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod build;
+pub mod catalog;
 pub mod data;
 pub mod generate;
 pub mod held;

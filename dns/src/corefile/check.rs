@@ -16,6 +16,7 @@ use crate::plugins::autopath::config::Search;
 use crate::plugins::bind::config::{Config as Bind, Target};
 use crate::plugins::extension::{Extended, Extension};
 use crate::plugins::kubernetes::config::PodMode;
+use crate::plugins::tls::acme::config::Acme;
 use crate::plugins::tls::config::Config as Tls;
 use crate::plugins::{PluginConfig, REGISTRY, Support};
 
@@ -87,6 +88,14 @@ impl ServerConfig {
         })
     }
 
+    /// What gets its certificates by ACME.
+    pub fn acme(&self) -> Option<&Acme> {
+        match self.tls()? {
+            Tls::Acme(config) => Some(config),
+            Tls::Files(_) => None,
+        }
+    }
+
     /// The addresses that `bind` names; `None` without a `bind`, which is every address.
     pub fn bind(&self) -> Option<&Bind> {
         self.plugins.iter().find_map(|plugin| match plugin {
@@ -108,6 +117,8 @@ pub(crate) fn servers(
     certificates(&servers, environment.default_port, &mut findings);
     shed(&servers, &mut findings);
     autopath(&servers, &mut findings);
+    k8s_external(&servers, &mut findings);
+    acme(&servers, &mut findings);
     (servers, findings)
 }
 
@@ -220,6 +231,38 @@ fn autopath(servers: &[ServerConfig], findings: &mut Findings) {
                 let text =
                     "`autopath @kubernetes` without `kubernetes` with `pods verified` does nothing";
                 findings.push(Finding::warning(config.place, Cause::Ineffective(text)));
+            }
+        }
+    }
+}
+
+/// A domain has one certificate, wherever it is shown.
+fn acme(servers: &[ServerConfig], findings: &mut Findings) {
+    for (index, server) in servers.iter().enumerate() {
+        let Some(config) = server.acme() else { continue };
+        let clashes = |other: &&ServerConfig| {
+            other.acme().is_some_and(|other| {
+                other != config && other.domains.iter().any(|it| config.domains.contains(it))
+            })
+        };
+        if let Some(other) = servers[..index].iter().find(clashes) {
+            let cause =
+                Cause::Conflict("`acme` for one domain with different settings in two blocks");
+            findings.push(Finding::new(server.span, cause).beside(other.span, "the other block"));
+        }
+    }
+}
+
+/// `k8s_external` answers from what the block's `kubernetes` knows.
+fn k8s_external(servers: &[ServerConfig], findings: &mut Findings) {
+    let knows = |plugin: &PluginConfig| matches!(plugin, PluginConfig::Kubernetes(_));
+    for server in servers.iter().filter(|server| !server.plugins.iter().any(knows)) {
+        for plugin in &server.plugins {
+            if let PluginConfig::K8sExternal(config) = plugin {
+                let cause =
+                    Cause::Conflict("`k8s_external` needs `kubernetes` in the same server block");
+                let finding = Finding::new(config.place, cause);
+                findings.push(finding.help("add `kubernetes cluster.local` to this block"));
             }
         }
     }

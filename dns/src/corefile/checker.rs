@@ -44,7 +44,12 @@ impl<'a> Checker<'a> {
 
     /// The file or folder that `token` names, below the block's `root` if it is relative.
     pub fn path(&self, token: &Token) -> PathBuf {
-        self.root.join(&*token.text)
+        self.below_root(&token.text)
+    }
+
+    /// A path below the block's `root`, if it is relative.
+    pub fn below_root(&self, path: &str) -> PathBuf {
+        self.root.join(path)
     }
 
     /// Whether there is anything at `path`.

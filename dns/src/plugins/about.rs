@@ -21,6 +21,7 @@ const READMES: &[(&str, &str)] = &[
     ("hosts", include_str!("hosts/README.md")),
     ("https", include_str!("https/README.md")),
     ("https3", include_str!("https3/README.md")),
+    ("k8s_external", include_str!("k8s_external/README.md")),
     ("kubernetes", include_str!("kubernetes/README.md")),
     ("loadbalance", include_str!("loadbalance/README.md")),
     ("local", include_str!("local/README.md")),

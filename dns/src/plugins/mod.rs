@@ -23,6 +23,7 @@ pub mod health;
 pub mod hosts;
 pub mod https;
 pub mod https3;
+pub mod k8s_external;
 pub mod kubernetes;
 mod limits;
 pub mod loadbalance;
@@ -129,6 +130,8 @@ pub enum PluginConfig {
     Tls(Box<tls::config::Config>),
     /// `hosts`.
     Hosts(Box<hosts::config::Config>),
+    /// `k8s_external`.
+    K8sExternal(k8s_external::config::Config),
     /// `kubernetes`.
     Kubernetes(Box<kubernetes::config::Config>),
     /// All `file` directives of a block.
@@ -188,6 +191,7 @@ impl PluginConfig {
             Self::Transfer(_) => "transfer",
             Self::Tls(_) => "tls",
             Self::Hosts(_) => "hosts",
+            Self::K8sExternal(_) => "k8s_external",
             Self::Kubernetes(_) => "kubernetes",
             Self::File(_) => "file",
             Self::Secondary(_) => "secondary",
@@ -315,7 +319,9 @@ pub const REGISTRY: [Entry; 62] = [
     not_yet("route53"),
     not_yet("azure"),
     not_yet("clouddns"),
-    not_yet("k8s_external"),
+    once("k8s_external", |line, cx| {
+        k8s_external::config::parse(line, cx).map(PluginConfig::K8sExternal)
+    }),
     once("kubernetes", |line, cx| {
         kubernetes::config::parse(line, cx).map(Box::new).map(PluginConfig::Kubernetes)
     }),

@@ -7,7 +7,7 @@ mod block;
 use std::{
     any::Any,
     collections::{HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -47,8 +47,13 @@ use crate::{
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
         shed::Shed,
-        tls::{self, identity::Identity},
+        tls::{
+            self,
+            acme::challenges::{Challenger, Challenges},
+            identity::Identity,
+        },
     },
+    zone::{View, view::ExternalNames},
 };
 
 /// Why a configuration can't be served.
@@ -141,6 +146,9 @@ struct Builder<'a> {
     shed: HashSet<Endpoint>,
     manners: HashMap<Endpoint, Manners>,
     identities: Vec<(tls::config::Config, Arc<Identity>)>,
+    /// What every block answers if one gets its certificates by ACME.
+    challenges: Arc<Challenges>,
+    has_acme: bool,
     pages: Vec<(HostPort, Page)>,
     ready: Vec<Arc<dyn Ready>>,
     monitor: Monitor,
@@ -158,7 +166,7 @@ impl<'a> Builder<'a> {
         let mut needs: Vec<(Api, Needs)> = Vec::new();
         let with_server = |server| kubernetes_of(server).map(move |config| (server, config));
         for (server, config) in checked.servers.iter().flat_map(with_server) {
-            let mut wanted = kubernetes::view(config, Vec::new()).needs();
+            let mut wanted = zone_view(config, server, Vec::new()).needs();
             let has_metadata =
                 server.plugins.iter().any(|plugin| matches!(plugin, PluginConfig::Metadata(_)));
             if has_metadata && wanted.kinds.contains(Kind::Pod) {
@@ -182,6 +190,8 @@ impl<'a> Builder<'a> {
             shed: HashSet::new(),
             manners: HashMap::new(),
             identities: Vec::new(),
+            challenges: Arc::default(),
+            has_acme: checked.servers.iter().any(|server| server.acme().is_some()),
             pages: Vec::new(),
             ready: Vec::new(),
             monitor: Monitor::UntilReady,
@@ -203,6 +213,9 @@ impl<'a> Builder<'a> {
     async fn server(&mut self, server: &ServerConfig) -> Result<(), SetupError> {
         let hosts = listen_hosts(server)?;
         let mut parts = Parts::default();
+        if self.has_acme {
+            parts.chain.push(Arc::new(Challenger(Arc::clone(&self.challenges))));
+        }
         for plugin in &server.plugins {
             self.plugin(plugin, server, &hosts, &mut parts).await?;
         }
@@ -214,6 +227,9 @@ impl<'a> Builder<'a> {
         }
         if parts.only_long {
             parts.short = None;
+        }
+        if let Some(short) = &mut parts.short {
+            short.acme = self.has_acme;
         }
         if let Some(looping) = parts.looping {
             let forwards = parts.forwards;
@@ -339,6 +355,20 @@ fn encrypted(
     };
     let connections = manners.connections.map(Admission::open);
     Ok((Encrypted { manners, acceptor, connections }, quic))
+}
+
+/// How the block looks at the cluster.
+fn zone_view(
+    config: &kubernetes::config::Config,
+    server: &ServerConfig,
+    own_addresses: Vec<IpAddr>,
+) -> View {
+    let mut view = kubernetes::view(config, own_addresses);
+    view.external = server.plugins.iter().find_map(|plugin| match plugin {
+        PluginConfig::K8sExternal(config) => Some(ExternalNames { headless: config.headless }),
+        _ => None,
+    });
+    view
 }
 
 fn kubernetes_of(server: &ServerConfig) -> impl Iterator<Item = &kubernetes::config::Config> {

@@ -8,6 +8,7 @@ use crate::{
         kubernetes::wire::{self, Asked, Written},
         local::Names,
         rewrite::short::{Renamed, Renames},
+        tls::acme::challenges,
     },
     wire::{HEADER, name::FoldedName, rtype},
     zone::{Found, Table, lookup},
@@ -36,10 +37,14 @@ pub struct ShortPlan {
     pub fallthrough: Vec<(Vec<u8>, usize)>,
     /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
     pub hosts: Option<Arc<dyn ClaimNames>>,
+    /// `k8s_external` as well.
+    pub external: Option<Arc<dyn ClaimNames>>,
     /// `rewrite`, whose names everything behind it sees.
     pub renames: Option<Arc<Renames>>,
     /// `nsid`: who asks for the identifier goes the long way.
     pub nsid: bool,
+    /// Some block gets certificates by ACME, whose proofs the long way has.
+    pub acme: bool,
     /// `local`: its names go the long way.
     pub local: Option<Names>,
     /// `dns64`: questions for AAAA go the long way.
@@ -88,7 +93,7 @@ impl ShortPlan {
 
     /// Answers as plugins behind `rewrite` do.
     fn answer_name(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
-        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(asked.name)) {
+        if self.is_claimed(asked.name) {
             return Short::Long;
         }
         if let Some(table) = &self.table {
@@ -121,7 +126,7 @@ impl ShortPlan {
 
     /// Whether what comes before upstream answers this itself, or may: then no cache is asked.
     pub fn owns(&self, name: &FoldedName, qtype: u16) -> bool {
-        if self.hosts.as_ref().is_some_and(|hosts| hosts.may_answer(name)) {
+        if self.is_claimed(name) {
             return true;
         }
         let Some(table) = &self.table else { return false };
@@ -135,13 +140,24 @@ impl ShortPlan {
     fn leaves(&self, asked: &Asked<'_>) -> bool {
         (self.any && asked.plain.qtype == rtype::ANY)
             || (self.dns64 && asked.plain.qtype == rtype::AAAA)
+            || (self.acme && asked.plain.qtype == rtype::TXT && is_proof(asked.name))
             || self.local.is_some_and(|names| names.include(asked.name))
             || (self.nsid && asked.plain.edns.is_some_and(|edns| edns.nsid))
+    }
+
+    /// Whether a plugin before `kubernetes` might answer this name.
+    fn is_claimed(&self, name: &FoldedName) -> bool {
+        self.hosts.iter().chain(&self.external).any(|plugin| plugin.may_answer(name))
     }
 
     fn falls_through(&self, name: &FoldedName) -> bool {
         self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }
+}
+
+/// Whether an authority asks for the proof of a domain there.
+fn is_proof(name: &FoldedName) -> bool {
+    name.label(0) == challenges::LABEL.as_bytes()
 }
 
 /// Whether the question's name is written as it is compared, without capital letters.

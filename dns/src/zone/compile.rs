@@ -152,7 +152,7 @@ struct Candidate {
 }
 
 /// The slices that a view shows: another block's needs may have brought them into the store.
-fn shown<'a>(
+pub(super) fn shown<'a>(
     slices: impl Iterator<Item = &'a EndpointSlice>,
     view: &View,
 ) -> Vec<&'a EndpointSlice> {
@@ -174,7 +174,7 @@ fn ports_or_unknown(ports: &[Port]) -> impl Iterator<Item = Option<&Port>> + Clo
     ports.iter().map(Some).chain(ports.is_empty().then_some(None))
 }
 
-fn virtual_names(draft: &mut GroupDraft, addresses: &[IpAddr], ports: &[Port]) {
+pub(super) fn virtual_names(draft: &mut GroupDraft, addresses: &[IpAddr], ports: &[Port]) {
     let candidates = |port: Option<&Port>| {
         let port = port.and_then(|port| port.port);
         addresses.iter().map(move |address| Candidate {
@@ -193,7 +193,7 @@ fn virtual_names(draft: &mut GroupDraft, addresses: &[IpAddr], ports: &[Port]) {
     }
 }
 
-fn headless_names(
+pub(super) fn headless_names(
     draft: &mut GroupDraft,
     slices: &[&EndpointSlice],
     label: impl Fn(&Endpoint, &EndpointSlice) -> Option<Vec<u8>>,
@@ -243,7 +243,7 @@ fn zonal_names(
     }
 }
 
-fn endpoint_names(
+pub(super) fn endpoint_names(
     draft: &mut GroupDraft,
     slices: &[&EndpointSlice],
     label: impl Fn(&Endpoint, &EndpointSlice) -> Option<Vec<u8>>,
@@ -342,7 +342,7 @@ fn port_name(port: &Port) -> Option<Vec<u8>> {
 
 /// ExternalName's target in wire form, case kept. An IP literal is no name: such a Service does not
 /// exist (as CoreDNS has it).
-fn alias(target: &str) -> Option<Vec<u8>> {
+pub(super) fn alias(target: &str) -> Option<Vec<u8>> {
     if target.trim_end_matches('.').parse::<IpAddr>().is_ok() {
         return None;
     }
@@ -358,7 +358,7 @@ fn alias(target: &str) -> Option<Vec<u8>> {
 
 /// Adds the names between (RFC 8020: what lies above an existing name exists); drops the group if
 /// it has no name at all, but for headless Services, whose zone-scoped names exist without endpoints.
-fn finish(mut draft: GroupDraft, zonal: bool) -> Option<GroupDraft> {
+pub(super) fn finish(mut draft: GroupDraft, zonal: bool) -> Option<GroupDraft> {
     let names: Vec<Vec<u8>> = draft.nodes.keys().cloned().collect();
     for name in names {
         let mut rest = name.as_slice();

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use hashbrown::HashSet;
 
 use super::{
+    external::Externals,
     group::Group,
     reverse::{self, Reverse},
     shard::Shards,
@@ -32,6 +33,8 @@ pub struct Directory {
     pub serial: u32,
     /// SOA serial of the cluster set's zones.
     pub import_serial: u32,
+    /// What `k8s_external` answers from; empty without one.
+    pub external: Externals,
     /// Whether the cluster was listed completely: before that nothing is known not to exist.
     pub synced: bool,
 }
@@ -76,6 +79,8 @@ impl Directory {
 
     /// Octets of heap taken by all tables. O(shards).
     pub fn heap(&self) -> usize {
-        self.services.heap() + self.imports.heap() + self.reverse.heap() + self.pods.heap()
+        let external = self.external.services.heap() + self.external.reverse.heap();
+        let of_addresses = self.reverse.heap() + self.pods.heap();
+        self.services.heap() + self.imports.heap() + of_addresses + external
     }
 }

@@ -165,12 +165,7 @@ impl<'t> Asked<'t, '_> {
     }
 
     fn records(&self, node: Node<'t>) -> Found<'t> {
-        match self.qtype {
-            rtype::A if !node.v4().is_empty() => Found::V4(node.v4()),
-            rtype::AAAA if !node.v6().is_empty() => Found::V6(node.v6()),
-            rtype::SRV if node.srv().len() > 0 => Found::Srv(node),
-            _ => Found::NoData,
-        }
+        records(node, self.qtype)
     }
 
     /// `svc`, `pod`, `NS.svc` and `NS.pod`.
@@ -223,6 +218,16 @@ impl<'t> Asked<'t, '_> {
     }
 }
 
+/// What a name has of this type.
+pub(super) fn records(node: Node<'_>, qtype: u16) -> Found<'_> {
+    match qtype {
+        rtype::A if !node.v4().is_empty() => Found::V4(node.v4()),
+        rtype::AAAA if !node.v6().is_empty() => Found::V6(node.v6()),
+        rtype::SRV if node.srv().len() > 0 => Found::Srv(node),
+        _ => Found::NoData,
+    }
+}
+
 /// The address that a pod's label stands for: `1-2-3-4`, or IPv6 with `-` for `:`.
 fn dashed_address(label: &[u8]) -> Option<IpAddr> {
     let dashes = label.iter().filter(|octet| **octet == b'-').count();
@@ -257,7 +262,7 @@ fn is_as_written(label: &[u8], address: IpAddr) -> bool {
 
 /// Octets of the address in a whole name under `in-addr.arpa` (RFC 1035 §3.5) or `ip6.arpa` (RFC
 /// 3596 §2.5).
-fn reverse_octets<'o>(name: &FoldedName, octets: &'o mut [u8; 16]) -> Option<&'o [u8]> {
+pub(super) fn reverse_octets<'o>(name: &FoldedName, octets: &'o mut [u8; 16]) -> Option<&'o [u8]> {
     const V4: &[u8] = b"\x07in-addr\x04arpa\0";
     const V6: &[u8] = b"\x03ip6\x04arpa\0";
     if name.labels_above(V4, 2) == Some(4) {

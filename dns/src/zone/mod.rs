@@ -10,6 +10,7 @@
 pub mod compile;
 pub mod directory;
 mod edits;
+pub mod external;
 pub mod group;
 pub mod lookup;
 pub mod reverse;

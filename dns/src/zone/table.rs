@@ -15,10 +15,11 @@ use super::{
     compile,
     directory::Directory,
     edits::Edits,
+    external,
     group::GroupDraft,
     reverse::{self, Reverse},
     shard::{KeyHash, Shards},
-    view::{PodMode, View},
+    view::{ExternalNames, PodMode, View},
 };
 
 /// The published directory of one view. Cheap to clone; reading takes no lock.
@@ -93,7 +94,7 @@ impl Compiler {
         {
             directory.import_serial = unix_time(next.changed_at);
         }
-        if change.reverse(&touched).apply(&mut directory.reverse) {
+        if change.reverse(&touched, compile::addresses).apply(&mut directory.reverse) {
             directory.serial = unix_time(next.changed_at);
         }
         if self.table.view.pods == PodMode::Verified {
@@ -103,6 +104,16 @@ impl Compiler {
             directory.namespaces = Arc::new(change.namespaces());
         }
         directory.servers = change.servers(&directory.reverse);
+        if let Some(names) = self.table.view.external {
+            let addresses = change.external_servers(&directory.reverse, names);
+            let external = &mut directory.external;
+            external.servers = addresses;
+            let services = change.groups(&touched, external::service, &mut external.services);
+            let edits = change.reverse(&touched, external::addresses);
+            if edits.apply(&mut external.reverse) | services || external.serial == 0 {
+                external.serial = unix_time(next.changed_at);
+            }
+        }
         directory.synced = next.synced.covers(self.wanted);
         if directory.serial == 0 {
             directory.serial = unix_time(next.changed_at);
@@ -120,6 +131,7 @@ struct SnapshotChange<'a> {
 }
 
 type Rule = fn(&ObjectName, &ServiceState, &View) -> Option<GroupDraft>;
+type AddressRule = fn(&ObjectName, &ServiceState, &View) -> Vec<(IpAddr, u8, Vec<u8>)>;
 
 impl SnapshotChange<'_> {
     /// Service names to compile anew. Where namespaces are chosen by label, a namespace that changed
@@ -174,12 +186,12 @@ impl SnapshotChange<'_> {
             .collect()
     }
 
-    fn reverse(&self, touched: &[ObjectName]) -> Edits {
+    fn reverse(&self, touched: &[ObjectName], rule: AddressRule) -> Edits {
         let mut edits = Edits::default();
         for name in touched {
             let of = |snapshot: &Snapshot| {
                 let state = snapshot.services.get(name);
-                state.map(|state| compile::addresses(name, state, self.view)).unwrap_or_default()
+                state.map(|state| rule(name, state, self.view)).unwrap_or_default()
             };
             let (before, after) = (of(self.previous), of(self.next));
             for (address, rank, target) in before.iter().filter(|i| after.binary_search(i).is_err())
@@ -217,17 +229,11 @@ impl SnapshotChange<'_> {
     /// cluster addresses (headless: their endpoints' names); without any, `ns.dns` with the own ones.
     fn servers(&self, reverse: &Shards) -> Arc<[(Vec<u8>, IpAddr)]> {
         let mut servers = Vec::new();
-        let mut found = false;
-        for own in &self.view.own_addresses {
-            let Some(entry) = reverse.get(reverse::key(*own).as_slice()) else { continue };
-            for (_, target) in
-                Reverse::at(entry).items().filter(|(rank, _)| *rank == reverse::OF_ENDPOINT)
-            {
-                found = true;
-                self.servers_behind(target, &mut servers);
-            }
+        let own = self.own_endpoints(reverse);
+        for target in &own {
+            self.servers_behind(target, &mut servers);
         }
-        if !found {
+        if own.is_empty() {
             let own = self.view.own_addresses.iter();
             servers.extend(own.map(|address| (b"\x02ns\x03dns".to_vec(), *address)));
         }
@@ -236,12 +242,48 @@ impl SnapshotChange<'_> {
         servers.into()
     }
 
-    fn servers_behind(&self, target: &[u8], servers: &mut Vec<(Vec<u8>, IpAddr)>) {
+    /// Addresses of the name server outside the cluster: those of the Services whose endpoints include
+    /// one of the server's own addresses, seen from outside; without any, the own ones.
+    fn external_servers(&self, reverse: &Shards, names: ExternalNames) -> Arc<[IpAddr]> {
+        let own = self.own_endpoints(reverse);
+        let mut servers = Vec::new();
+        for (name, state) in own.iter().filter_map(|target| self.behind(target)) {
+            let Some(service) = &state.service else { continue };
+            if names.headless && service.kind == ServiceKind::Headless {
+                let all = compile::addresses(&name, state, self.view);
+                servers.extend(all.into_iter().map(|(address, ..)| address));
+            } else {
+                servers.extend(external::addresses_of(&service.externals));
+            }
+        }
+        if own.is_empty() {
+            servers.clone_from(&self.view.own_addresses);
+        }
+        servers.sort_unstable();
+        servers.dedup();
+        servers.into()
+    }
+
+    /// Relative names of the endpoints that have one of the server's own addresses.
+    fn own_endpoints<'r>(&self, reverse: &'r Shards) -> Vec<&'r [u8]> {
+        let entry = |own: &IpAddr| reverse.get(reverse::key(*own).as_slice());
+        let entries = self.view.own_addresses.iter().filter_map(entry);
+        let items = entries.flat_map(|entry| Reverse::at(entry).items());
+        items.filter(|(rank, _)| *rank == reverse::OF_ENDPOINT).map(|(_, target)| target).collect()
+    }
+
+    /// The Service that an endpoint's name belongs to.
+    fn behind(&self, target: &[u8]) -> Option<(ObjectName, &ServiceState)> {
         let labels = crate::wire::name::labels(target);
-        let [.., service, namespace] = labels.as_slice() else { return };
+        let [.., service, namespace] = labels.as_slice() else { return None };
         let text = |label: &[u8]| Name::new(&String::from_utf8_lossy(label));
         let name = ObjectName { namespace: text(namespace), name: text(service) };
-        let Some(state) = self.next.services.get(&name) else { return };
+        let state = self.next.services.get(&name)?;
+        Some((name, state))
+    }
+
+    fn servers_behind(&self, target: &[u8], servers: &mut Vec<(Vec<u8>, IpAddr)>) {
+        let Some((name, state)) = self.behind(target) else { return };
         let with_svc = |relative: &[u8]| [relative, b"\x03svc"].concat();
         match state.service.as_ref().map(|service| &service.kind) {
             Some(ServiceKind::Cluster(addresses)) => {

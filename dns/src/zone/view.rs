@@ -52,6 +52,13 @@ impl Zone {
     }
 }
 
+/// Which Services have names outside the cluster's zones: those with external addresses, and more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExternalNames {
+    /// Headless Services and endpoints, of Services without external addresses.
+    pub headless: bool,
+}
+
 /// A view: the zones and options of one `kubernetes` block.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -76,6 +83,8 @@ pub struct View {
     pub ignore_empty: bool,
     /// Zone-scoped names below headless Services.
     pub zonal: bool,
+    /// What Services are called outside the cluster, for `k8s_external`.
+    pub external: Option<ExternalNames>,
     /// The server's own non-loopback addresses, for NS records.
     pub own_addresses: Vec<IpAddr>,
 }
@@ -98,6 +107,7 @@ impl View {
             endpoints: true,
             ignore_empty: false,
             zonal: false,
+            external: None,
             own_addresses: Vec::new(),
         }
     }
@@ -128,7 +138,13 @@ impl View {
                 .into_iter()
                 .fold(labels, KindSet::with);
         }
-        Needs { kinds, labels, endpoint_pods: self.endpoint_pod_names, endpoint_zones: self.zonal }
+        Needs {
+            kinds,
+            labels,
+            endpoint_pods: self.endpoint_pod_names,
+            endpoint_zones: self.zonal,
+            externals: self.external.is_some(),
+        }
     }
 
     /// The first zone that is not a reverse one, folded wire form: PTR records point into it.

@@ -16,8 +16,9 @@ use super::{
     wire::{Field, Malformed, Read},
 };
 use crate::trim::shape::{
-    Borrowed, Conditions, Endpoint, EndpointSlice, Metadata, Namespace, Node, NodeAddress,
-    NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service, ServiceSpec, Shape, TargetRef,
+    Borrowed, Conditions, Endpoint, EndpointSlice, Ingress, LoadBalancer, Metadata, Namespace,
+    Node, NodeAddress, NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service, ServiceSpec,
+    ServiceStatus, Shape, TargetRef,
 };
 
 /// What every object begins with (`protoEncodingPrefix` in
@@ -143,8 +144,38 @@ impl<'a> Read<'a> for Service<Borrowed<'a>> {
         match field.number {
             1 => self.metadata.merge(field.octets()?),
             2 => field.merge_into(&mut self.spec),
+            3 => field.merge_into(&mut self.status),
             _ => Ok(()),
         }
+    }
+}
+
+impl<'a> Read<'a> for ServiceStatus<Borrowed<'a>> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), Malformed> {
+        match field.number {
+            1 => field.merge_into(&mut self.load_balancer),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'a> Read<'a> for LoadBalancer<Borrowed<'a>> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), Malformed> {
+        if field.number == 1 {
+            self.ingress.get_or_insert_default().push(field.message()?);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Read<'a> for Ingress<Borrowed<'a>> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), Malformed> {
+        match field.number {
+            1 => self.ip = text(field)?,
+            2 => self.hostname = text(field)?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +185,7 @@ impl<'a> Read<'a> for ServiceSpec<Borrowed<'a>> {
             1 => self.ports.get_or_insert_default().push(field.message()?),
             3 => self.cluster_ip = text(field)?,
             4 => self.r#type = text(field)?,
+            5 => self.external_ips.get_or_insert_default().extend(text(field)?),
             10 => self.external_name = text(field)?,
             17 => self.ip_family_policy = text(field)?,
             18 => self.cluster_ips.get_or_insert_default().extend(text(field)?),

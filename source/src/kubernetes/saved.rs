@@ -247,7 +247,8 @@ impl<R: BufRead> Lines<R> {
 /// What is kept of objects beside what always is.
 fn kept(needs: Needs) -> String {
     let labels: Vec<&str> = needs.labels.iter().map(Kind::plural).collect();
-    format!("{} {} {}", labels.join(","), needs.endpoint_pods, needs.endpoint_zones)
+    let externals = if needs.externals { " externals" } else { "" };
+    format!("{} {} {}{externals}", labels.join(","), needs.endpoint_pods, needs.endpoint_zones)
 }
 
 fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use daymark_cluster::{
-    Delta, Follow, Kind, KindSet, Needs, Protocol, Reader, ServiceKind, Snapshot, event::Object,
+    Delta, External, Follow, Kind, KindSet, Needs, Protocol, Reader, ServiceKind, Snapshot,
+    event::Object,
 };
 
 use super::*;
@@ -15,7 +16,7 @@ use crate::Source;
 
 fn everything() -> Needs {
     let kinds: KindSet = Kind::ALL.into_iter().collect();
-    Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true }
+    Needs { kinds, labels: kinds, endpoint_pods: true, endpoint_zones: true, externals: true }
 }
 
 /// `kind namespace/name detail` of each object, in the order parsed.
@@ -26,11 +27,18 @@ fn lines(name: &str, text: &str) -> Vec<String> {
 fn line(object: &Object) -> String {
     let key = object.key();
     let detail = match object {
-        Object::Service(o) => match &o.kind {
-            ServiceKind::Cluster(ips) => format!("{ips:?}"),
-            ServiceKind::Headless => "headless".into(),
-            ServiceKind::External(host) => format!("-> {host}"),
-        },
+        Object::Service(o) => {
+            let kind = match &o.kind {
+                ServiceKind::Cluster(ips) => format!("{ips:?}"),
+                ServiceKind::Headless => "headless".into(),
+                ServiceKind::External(host) => format!("-> {host}"),
+            };
+            let externals = o.externals.iter().map(|external| match external {
+                External::Address(address) => format!(" from {address}"),
+                External::Host(host) => format!(" from {host}"),
+            });
+            kind + &externals.collect::<String>()
+        }
         Object::EndpointSlice(o) => {
             let endpoints = o.endpoints.iter().map(|e| {
                 let ready = if e.ready { "" } else { "!" };
@@ -54,6 +62,14 @@ fn each_kind_is_cut_down_to_what_is_used() {
             "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n\
              spec: {clusterIP: 10.96.0.7, ports: [{name: http, port: 80}]}\n",
             "services shop/web [10.96.0.7]",
+        ),
+        (
+            "addresses from outside, those of the load balancer last",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n\
+             spec: {clusterIP: 10.96.0.7, externalIPs: [192.0.2.7]}\n\
+             status: {loadBalancer: {ingress: [{hostname: lb.example.com.}, \
+             {ip: '2001:db8::7', hostname: other.example.com}, {}]}}\n",
+            "services shop/web [10.96.0.7] from 192.0.2.7 from lb.example.com from 2001:db8::7",
         ),
         (
             "kind may stand last",

@@ -117,6 +117,7 @@ pub(crate) struct Metadata<S> {
 pub(crate) struct Service<S> {
     pub(crate) metadata: Metadata<S>,
     pub(crate) spec: Option<ServiceSpec<S>>,
+    pub(crate) status: Option<ServiceStatus<S>>,
 }
 
 /// `v1` ServiceSpec.
@@ -129,9 +130,31 @@ pub(crate) struct ServiceSpec<S> {
     #[serde(rename = "clusterIPs")]
     pub(crate) cluster_ips: Option<Vec<S>>,
     pub(crate) external_name: Option<S>,
+    #[serde(rename = "externalIPs")]
+    pub(crate) external_ips: Option<Vec<S>>,
     pub(crate) ip_families: Option<Vec<S>>,
     pub(crate) ip_family_policy: Option<S>,
     pub(crate) ports: Option<Vec<Port<S>>>,
+}
+
+/// `v1` ServiceStatus.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceStatus<S> {
+    pub(crate) load_balancer: Option<LoadBalancer<S>>,
+}
+
+/// `v1` LoadBalancerStatus.
+#[derive(Default, Deserialize)]
+pub(crate) struct LoadBalancer<S> {
+    pub(crate) ingress: Option<Vec<Ingress<S>>>,
+}
+
+/// `v1` LoadBalancerIngress.
+#[derive(Default, Deserialize)]
+pub(crate) struct Ingress<S> {
+    pub(crate) ip: Option<S>,
+    pub(crate) hostname: Option<S>,
 }
 
 /// A port of a Service, a slice or an import.

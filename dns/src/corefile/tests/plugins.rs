@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 43] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 44] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -99,6 +99,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 43] = [
         "https3",
         include_str!("../../plugins/https3/cases.txt"),
         include_str!("../../plugins/https3/README.md"),
+    ),
+    (
+        "k8s_external",
+        include_str!("../../plugins/k8s_external/cases.txt"),
+        include_str!("../../plugins/k8s_external/README.md"),
     ),
     (
         "kubernetes",

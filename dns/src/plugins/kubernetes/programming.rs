@@ -100,6 +100,7 @@ mod tests {
             name: ObjectName::new("shop", "web"),
             kind: ServiceKind::Headless,
             ports: Arc::default(),
+            externals: Box::default(),
             labels: Box::default(),
         };
         let then = SystemTime::now();

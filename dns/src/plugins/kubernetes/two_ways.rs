@@ -92,6 +92,7 @@ fn service() -> impl Strategy<Value = Service> {
         name: ObjectName::new(["shop", "data"][namespace], ["web", "db"][name]),
         kind,
         ports,
+        externals: Box::default(),
         labels: Box::default(),
     })
 }

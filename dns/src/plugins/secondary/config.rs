@@ -1,4 +1,4 @@
-//! `secondary [ZONES...] { transfer from ADDRESS..., fallthrough [ZONES...] }`.
+//! `secondary [ZONES...] { transfer from ADDRESS..., catalog [ZONES...], fallthrough [ZONES...] }`.
 
 use std::net::SocketAddr;
 
@@ -10,10 +10,21 @@ use crate::corefile::tree::Line;
 /// The settings of all `secondary` directives of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Zones and where they come from, in the order in which primaries are tried.
-    pub zones: Vec<(Domain, Vec<SocketAddr>)>,
+    /// The zones.
+    pub zones: Vec<Zone>,
     /// Names in these that are not found go to the next plugin.
     pub fallthrough: Vec<Domain>,
+}
+
+/// A zone from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name.
+    pub name: Domain,
+    /// Where it comes from, in the order in which they are tried.
+    pub primaries: Vec<SocketAddr>,
+    /// If it is a catalog: the zones that its members are to be in, or none for all.
+    pub catalog: Option<Vec<Domain>>,
 }
 
 impl Config {
@@ -30,6 +41,7 @@ impl Config {
 pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
     let zones = cx.zones_or_served(line.args());
     let (mut primaries, mut fallthrough, mut has_transfer) = (Vec::new(), Vec::new(), false);
+    let mut catalog: Option<Vec<Domain>> = None;
     for property in cx.properties(line) {
         match &*property.name().text {
             "transfer" => {
@@ -43,7 +55,15 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
                 }
                 primaries.extend(addresses.iter().filter_map(|token| cx.socket_address(token)));
             }
-            "catalog" => cx.not_yet(property.span(), "`catalog` of `secondary`"),
+            "catalog" => {
+                let more = cx.zone_list(property.args());
+                catalog = Some(match catalog {
+                    // One of them takes all members.
+                    Some(zones) if zones.is_empty() || more.is_empty() => Vec::new(),
+                    Some(zones) => [zones, more].concat(),
+                    None => more,
+                });
+            }
             "fallthrough" => fallthrough = cx.zones_or_root(property.args()),
             _ => cx.unknown(property, &["transfer", "catalog", "fallthrough"]),
         }
@@ -53,6 +73,6 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
         cx.mistake_with(line.span(), cause, "write `transfer from` and addresses in its block");
         return None;
     }
-    let zones = zones.into_iter().map(|zone| (zone, primaries.clone())).collect();
-    Some(Config { zones, fallthrough })
+    let zone = |name| Zone { name, primaries: primaries.clone(), catalog: catalog.clone() };
+    Some(Config { zones: zones.into_iter().map(zone).collect(), fallthrough })
 }

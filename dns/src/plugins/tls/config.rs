@@ -1,15 +1,27 @@
-//! `tls CERT KEY [CA]`.
+//! `tls CERT KEY [CA]`, or `tls` with `acme` in its block.
 
 use std::path::PathBuf;
 
-use super::material::{self, Part};
+use super::{
+    acme::{self, config::Acme},
+    material::{self, Part},
+};
 use crate::corefile::{cause::Cause, checker::Checker, tree::Line};
 
 const PROPERTIES: &[&str] = &["client_auth", "keylog"];
 
-/// The settings of `tls`.
+/// The settings of `tls`: where certificates come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub enum Config {
+    /// From files.
+    Files(Files),
+    /// From an authority.
+    Acme(Acme),
+}
+
+/// A certificate in files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
     /// The certificate, with what leads to an authority behind it; PEM.
     pub certificate: PathBuf,
     /// Its key; PEM.
@@ -48,13 +60,12 @@ const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
 
 /// Reads the directive, and the files that it names.
 pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
-    let acme = line.lines().iter().find(|line| &*line.name().text == "acme");
-    if let Some(acme) = acme.filter(|_| line.args().is_empty()) {
-        cx.not_yet(acme.span(), "getting certificates by ACME");
-        return None;
+    let has_acme = line.lines().iter().any(|line| &*line.name().text == "acme");
+    if has_acme && line.args().is_empty() {
+        return acme::config::parse(line, cx).map(Config::Acme);
     }
     let args = cx.args(line, 2..=3, "a certificate, its key and perhaps authorities")?;
-    let mut config = Config {
+    let mut config = Files {
         certificate: cx.path(&args[0]),
         key: cx.path(&args[1]),
         ca: args.get(2).map(|token| cx.path(token)),
@@ -86,5 +97,5 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
         cx.mistake_with(token.span, cause, error.to_string());
         return None;
     }
-    Some(config)
+    Some(Config::Files(config))
 }

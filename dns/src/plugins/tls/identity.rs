@@ -24,7 +24,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{
-    config::Config,
+    acme::{Managed, challenges::Challenges},
+    config::{Config, Files},
     keylog::KeyLogFile,
     material::{self, Material},
 };
@@ -33,9 +34,17 @@ use crate::metrics::{Metrics, counters};
 /// How often the files are looked at. Kubernetes takes up to a minute to bring a changed Secret.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A certificate in use.
-pub struct Identity {
-    config: Config,
+/// Certificates in use.
+pub enum Identity {
+    /// One from files.
+    Files(Watched),
+    /// Those of an authority.
+    Acme(Managed),
+}
+
+/// A certificate from files.
+pub struct Watched {
+    config: Files,
     current: Arc<Current>,
     key_log: Arc<dyn KeyLog>,
     stamps: Mutex<Vec<Option<SystemTime>>>,
@@ -47,11 +56,55 @@ pub struct Identity {
 struct Current(ArcSwap<Material>);
 
 impl Identity {
-    /// Loads what `config` names now, and whenever it changes.
+    /// Loads what `config` names now, and whenever it changes; or gets it, with proofs in `challenges`.
     ///
     /// # Errors
     /// In words for people.
-    pub fn start(config: &Config, metrics: &Metrics) -> Result<Arc<Self>, String> {
+    pub fn start(
+        config: &Config,
+        metrics: &Metrics,
+        challenges: &Arc<Challenges>,
+    ) -> Result<Arc<Self>, String> {
+        let identity = match config {
+            Config::Files(files) => Identity::Files(Watched::new(files, metrics)?),
+            Config::Acme(config) => Identity::Acme(Managed::start(config, Arc::clone(challenges))?),
+        };
+        let identity = Arc::new(identity);
+        if matches!(*identity, Identity::Files(_)) {
+            tokio::spawn(follow(Arc::downgrade(&identity)));
+        }
+        Ok(identity)
+    }
+
+    /// TLS for listeners that speak these protocols (ALPN); the certificate is always the newest.
+    ///
+    /// # Errors
+    /// If the library takes none of its own versions; never seen.
+    pub fn server_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?;
+        let mut server = match self {
+            Identity::Acme(managed) => {
+                builder.with_no_client_auth().with_cert_resolver(managed.resolver())
+            }
+            Identity::Files(files) => {
+                let builder = match files.current.0.load().clients {
+                    None => builder.with_no_client_auth(),
+                    Some(_) => builder.with_client_cert_verifier(Arc::clone(&files.current) as _),
+                };
+                let mut server = builder.with_cert_resolver(Arc::clone(&files.current) as _);
+                server.key_log = Arc::clone(&files.key_log);
+                server
+            }
+        };
+        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        server.ticketer = ring::Ticketer::new()?;
+        Ok(server)
+    }
+}
+
+impl Watched {
+    fn new(config: &Files, metrics: &Metrics) -> Result<Self, String> {
         let stamps = stamps(config);
         let material = material::load(config, |path| std::fs::read(path));
         let material = material.map_err(|error| error.to_string())?;
@@ -67,33 +120,13 @@ impl Identity {
             "Times that changed files of `tls` were read, by what came of it.",
             &["outcome"],
         );
-        let identity = Arc::new(Identity {
+        Ok(Watched {
             config: config.clone(),
             current: Arc::new(Current(ArcSwap::from_pointee(material))),
             key_log,
             stamps: Mutex::new(stamps),
             reloads: metrics.shared(reloads),
-        });
-        tokio::spawn(follow(Arc::downgrade(&identity)));
-        Ok(identity)
-    }
-
-    /// TLS for listeners that speak these protocols (ALPN); the certificate is always the newest.
-    ///
-    /// # Errors
-    /// If the library takes none of its own versions; never seen.
-    pub fn server_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?;
-        let builder = match self.current.0.load().clients {
-            None => builder.with_no_client_auth(),
-            Some(_) => builder.with_client_cert_verifier(Arc::clone(&self.current) as _),
-        };
-        let mut server = builder.with_cert_resolver(Arc::clone(&self.current) as _);
-        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        server.key_log = Arc::clone(&self.key_log);
-        server.ticketer = ring::Ticketer::new()?;
-        Ok(server)
+        })
     }
 
     /// Reads the files if one changed. Some that can't be used leave what is shown as it is.
@@ -123,7 +156,7 @@ fn opened(path: &Path) -> io::Result<KeyLogFile> {
     KeyLogFile::open(path)
 }
 
-fn stamps(config: &Config) -> Vec<Option<SystemTime>> {
+fn stamps(config: &Files) -> Vec<Option<SystemTime>> {
     let paths = [Some(&config.certificate), Some(&config.key), config.ca.as_ref()];
     let stamp = |path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     paths.into_iter().flatten().map(stamp).collect()
@@ -132,8 +165,10 @@ fn stamps(config: &Config) -> Vec<Option<SystemTime>> {
 async fn follow(identity: Weak<Identity>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let Some(identity) = identity.upgrade() else { return };
-        identity.look();
+        match identity.upgrade().as_deref() {
+            Some(Identity::Files(files)) => files.look(),
+            Some(Identity::Acme(_)) | None => return,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
-use super::config::{ClientAuth, Config};
+use super::config::{ClientAuth, Files};
 
 /// What a listener shows and whom it believes.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ pub struct MaterialError {
 /// # Errors
 /// The first file that can't be used.
 pub fn load(
-    config: &Config,
+    config: &Files,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Material, MaterialError> {
     let provider = ring::default_provider();

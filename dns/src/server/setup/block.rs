@@ -7,7 +7,7 @@ use std::{
 
 use hickory_proto::rr::Name;
 
-use super::{Builder, Page, SetupError};
+use super::{Builder, Page, SetupError, zone_view};
 use crate::{
     authority::held::Notify,
     corefile::{check::ServerConfig, domain::Domain},
@@ -29,6 +29,7 @@ use crate::{
         forward::{self, Forward},
         header::Header,
         hosts::Hosts,
+        k8s_external::External,
         kubernetes::{self, Kubernetes, metadata::Known, programming::Programming},
         loadbalance::Loadbalance,
         local::{self, Local},
@@ -81,6 +82,7 @@ pub(super) struct Parts {
     pub(super) view: Option<Arc<View>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) autopath: Option<Arc<Autopath>>,
+    pub(super) external: Option<Arc<External>>,
     pub(super) transfer: Option<Arc<Transfer>>,
     /// Plugins that have zones, for `transfer`.
     pub(super) sources: Vec<Arc<dyn Source>>,
@@ -166,7 +168,14 @@ impl Builder<'_> {
                     None => parts.only_long = true,
                 }
             }
-            PluginConfig::Kubernetes(config) => self.kubernetes(config, hosts, parts),
+            PluginConfig::K8sExternal(config) => {
+                let external = External::new(config);
+                parts.chain.push(Arc::clone(&external) as Arc<dyn Plugin>);
+                parts.sources.push(Arc::clone(&external) as Arc<dyn Source>);
+                parts.short_plan().external = Some(Arc::clone(&external) as Arc<dyn ClaimNames>);
+                parts.external = Some(external);
+            }
+            PluginConfig::Kubernetes(config) => self.kubernetes(config, server, hosts, parts),
             PluginConfig::Hosts(config) => {
                 let hosts = Hosts::start(config, &self.workshop.metrics);
                 parts.short_plan().hosts = Some(Arc::clone(&hosts) as Arc<dyn ClaimNames>);
@@ -277,8 +286,12 @@ impl Builder<'_> {
         if let Some((_, held)) = self.identities.iter().find(|(held, _)| held == config) {
             return Ok(Arc::clone(held));
         }
-        let identity = Identity::start(config, &self.workshop.metrics)
+        let identity = Identity::start(config, &self.workshop.metrics, &self.challenges)
             .map_err(|what| SetupError::Plugin { plugin: "tls", what })?;
+        if let Identity::Acme(managed) = &*identity {
+            let served = managed.served();
+            self.plan.once_served.push(Box::new(move || served.notify_one()));
+        }
         self.identities.push((config.clone(), Arc::clone(&identity)));
         Ok(identity)
     }
@@ -319,13 +332,17 @@ impl Builder<'_> {
     fn kubernetes(
         &mut self,
         config: &kubernetes::config::Config,
+        server: &ServerConfig,
         hosts: &[IpAddr],
         parts: &mut Parts,
     ) {
         let Some((_, cluster)) = self.clusters.iter().find(|(api, _)| *api == config.api) else {
             return;
         };
-        let (table, follower) = Table::new(kubernetes::view(config, own_addresses(hosts)));
+        let (table, follower) = Table::new(zone_view(config, server, own_addresses(hosts)));
+        if let Some(external) = &parts.external {
+            external.answer_from(&table);
+        }
         if let Some(autopath) = &parts.autopath {
             autopath.look_into(&table);
         }

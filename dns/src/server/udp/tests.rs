@@ -29,8 +29,9 @@ fn fill(writer: &mut Writer) {
     let port = Port { name: Some("http".into()), protocol: Protocol::Tcp, port: Some(80) };
     let ports = || Ports::from([port.clone()]);
     let service = |of, kind| {
-        let labels = Box::default();
-        Object::Service(Arc::new(Service { name: name(of), kind, ports: ports(), labels }))
+        let (externals, labels) = (Box::default(), Box::default());
+        let service = Service { name: name(of), kind, ports: ports(), externals, labels };
+        Object::Service(Arc::new(service))
     };
     let endpoint = |address: &str| Endpoint {
         address: address.parse().unwrap(),

@@ -29,6 +29,7 @@ impl Rig {
             name: ObjectName::new("shop", name),
             kind: ServiceKind::Cluster(Box::new([address.parse().unwrap()])),
             ports: Arc::default(),
+            externals: Box::default(),
             labels: Box::default(),
         };
         self.writer

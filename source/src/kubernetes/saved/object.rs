@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use daymark_cluster::{
-    Endpoint, EndpointSlice, Kind, Labels, Name, Node, Pod, Port, Service, ServiceImport,
+    Endpoint, EndpointSlice, External, Kind, Labels, Name, Node, Pod, Port, Service, ServiceImport,
     ServiceKind, event::Object,
 };
 use serde_json::{Map, Value, json};
@@ -78,7 +78,7 @@ fn of_node(node: &Node) -> Map<String, Value> {
 
 fn service(service: &Service) -> Value {
     let ports = ports(&service.ports);
-    json!({ "spec": match &service.kind {
+    let spec = match &service.kind {
         ServiceKind::Cluster(addresses) => json!({
             "type": "ClusterIP",
             "clusterIP": addresses.first().map(ToString::to_string).unwrap_or_default(),
@@ -96,7 +96,17 @@ fn service(service: &Service) -> Value {
             "externalName": name.as_str(),
             "ports": ports,
         }),
-    }})
+    };
+    if service.externals.is_empty() {
+        return json!({ "spec": spec });
+    }
+    // All addresses as those of the load balancer: the order is kept.
+    let ingress = |external: &External| match external {
+        External::Address(address) => json!({ "ip": address.to_string() }),
+        External::Host(name) => json!({ "hostname": name.as_str() }),
+    };
+    let ingress: Vec<Value> = service.externals.iter().map(ingress).collect();
+    json!({ "spec": spec, "status": { "loadBalancer": { "ingress": ingress } } })
 }
 
 fn import(import: &ServiceImport) -> Value {

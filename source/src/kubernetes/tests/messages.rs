@@ -94,6 +94,30 @@ struct Service {
     metadata: Option<ObjectMeta>,
     #[prost(message, optional, tag = "2")]
     spec: Option<ServiceSpec>,
+    #[prost(message, optional, tag = "3")]
+    status: Option<ServiceStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServiceStatus {
+    #[prost(message, optional, tag = "1")]
+    load_balancer: Option<LoadBalancerStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LoadBalancerStatus {
+    #[prost(message, repeated, tag = "1")]
+    ingress: Vec<LoadBalancerIngress>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LoadBalancerIngress {
+    #[prost(string, optional, tag = "1")]
+    ip: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    hostname: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    ip_mode: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -106,6 +130,8 @@ struct ServiceSpec {
     cluster_ip: Option<String>,
     #[prost(string, optional, tag = "4")]
     r#type: Option<String>,
+    #[prost(string, repeated, tag = "5")]
+    external_ips: Vec<String>,
     #[prost(string, optional, tag = "10")]
     external_name: Option<String>,
     #[prost(bool, optional, tag = "13")]
@@ -288,7 +314,15 @@ fn message(kind: Kind, object: &Value) -> Vec<u8> {
     match kind {
         Kind::Service => {
             let spec = (!spec.is_null()).then(|| service_spec(spec));
-            Service { metadata, spec }.encode_to_vec()
+            let ingress = all(&status["loadBalancer"]["ingress"], |ingress| LoadBalancerIngress {
+                ip: value(&ingress["ip"]),
+                hostname: value(&ingress["hostname"]),
+                ip_mode: Some("VIP".to_owned()),
+            });
+            // Go writes the status even if it is empty.
+            let load_balancer = Some(LoadBalancerStatus { ingress });
+            let status = Some(ServiceStatus { load_balancer });
+            Service { metadata, spec, status }.encode_to_vec()
         }
         Kind::EndpointSlice => {
             let address_type = value(&object["addressType"]);
@@ -350,6 +384,7 @@ fn service_spec(json: &Value) -> ServiceSpec {
         selector: BTreeMap::from([("app".to_owned(), "x".to_owned())]),
         cluster_ip: value(&json["clusterIP"]),
         r#type: value(&json["type"]),
+        external_ips: all(&json["externalIPs"], string),
         external_name: value(&json["externalName"]),
         publish_not_ready_addresses: Some(false),
         ip_family_policy: text(&json["ipFamilyPolicy"]),

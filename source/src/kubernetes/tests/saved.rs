@@ -125,6 +125,8 @@ fn files_that_are_cut_or_of_something_else_are_not_used() {
     fs::write(&path, &whole).unwrap();
     let with_labels = Needs { labels: ALL.into_iter().collect(), ..needs() };
     assert!(!state(folder.path(), "api", with_labels, &empty(with_labels)).load());
+    let with_externals = Needs { externals: true, ..needs() };
+    assert!(!state(folder.path(), "api", with_externals, &empty(with_externals)).load());
     let other = Needs { kinds: needs().kinds.with(Kind::Pod), ..Needs::default() };
     assert!(!state(folder.path(), "api", other, &empty(other)).load());
     assert!(!state(folder.path(), "another", needs(), &empty(needs())).load());

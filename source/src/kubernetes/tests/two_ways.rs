@@ -132,10 +132,18 @@ impl Dice {
             ("clusterIP", Self::text),
             ("clusterIPs", |dice| dice.some(Self::text)),
             ("externalName", Self::text),
+            ("externalIPs", |dice| dice.some(Self::text)),
             ("ipFamilies", |dice| dice.some(Self::text)),
             ("ipFamilyPolicy", Self::text),
             ("ports", |dice| dice.some(Self::port)),
         ])
+    }
+
+    fn balanced(&mut self) -> Value {
+        let ingress: Make =
+            |dice| dice.some(|dice| dice.object(&[("ip", Self::text), ("hostname", Self::text)]));
+        let balancer = self.object(&[("ingress", ingress)]);
+        [Value::Null, serde_json::json!({ "loadBalancer": balancer })][self.throw(2)].clone()
     }
 
     fn status(&mut self) -> Value {
@@ -155,7 +163,7 @@ impl Dice {
             return event(verb, failure(410, "Expired", "too old"));
         }
         let mut object = match kind {
-            Kind::Service => self.object(&[("spec", Self::spec)]),
+            Kind::Service => self.object(&[("spec", Self::spec), ("status", Self::balanced)]),
             Kind::EndpointSlice => self.object(&[
                 ("addressType", Self::text),
                 ("ports", |dice| dice.some(Self::port)),
@@ -170,7 +178,13 @@ impl Dice {
 
 pub(super) fn sink() -> Sink {
     let all = KINDS.into_iter().collect::<KindSet>();
-    let needs = Needs { kinds: all, labels: all, endpoint_pods: true, endpoint_zones: true };
+    let needs = Needs {
+        kinds: all,
+        labels: all,
+        endpoint_pods: true,
+        endpoint_zones: true,
+        externals: true,
+    };
     Sink::new(needs, Writer::new(all))
 }
 

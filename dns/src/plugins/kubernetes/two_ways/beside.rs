@@ -16,7 +16,12 @@ use hickory_proto::{
 
 use super::*;
 use crate::{
-    corefile::{check::Environment, load_text, source::Memory},
+    corefile::{
+        check::Environment,
+        domain::Domain,
+        load_text,
+        source::{FileId, Memory, Span},
+    },
     metrics::{Metrics, Series},
     plugin::{Origin, Plugin, Transport},
     plugins::{
@@ -27,6 +32,7 @@ use crate::{
             Header,
             config::{Config, Edits},
         },
+        k8s_external::{self, External},
         kubernetes::Kubernetes,
         local::{self, Local},
         minimal::Minimal,
@@ -36,7 +42,7 @@ use crate::{
     server::{
         long::{self, Purpose},
         routes::{Block, Routes},
-        short::{Short, ShortPlan},
+        short::{ClaimNames, Short, ShortPlan},
     },
 };
 
@@ -49,6 +55,7 @@ struct Beside {
     local: bool,
     dns64: bool,
     rewrite: bool,
+    external: bool,
     query: Edits,
     response: Edits,
     payload: Option<u16>,
@@ -59,20 +66,27 @@ fn beside() -> impl Strategy<Value = Beside> {
         let flag = || prop::option::of(any::<bool>());
         (flag(), flag(), flag()).prop_map(|(aa, ra, rd)| Edits { aa, ra, rd })
     };
-    let flags = any::<[bool; 6]>();
+    let flags = any::<[bool; 7]>();
     (flags, edits(), edits(), prop::option::of(512u16..1500)).prop_map(
-        |([nsid, any, minimal, local, dns64, rewrite], query, response, payload)| Beside {
-            nsid,
-            any,
-            minimal,
-            local,
-            dns64,
-            rewrite,
-            query,
-            response,
-            payload,
+        |([nsid, any, minimal, local, dns64, rewrite, external], query, response, payload)| {
+            Beside { nsid, any, minimal, local, dns64, rewrite, external, query, response, payload }
         },
     )
+}
+
+/// Takes some of the cluster's own names, and hands on those that it does not have.
+fn external(table: &Table) -> Arc<External> {
+    let domain = |name| Domain::parse(name).expect("a name");
+    let external = External::new(&k8s_external::config::Config {
+        zones: vec![domain("shop.svc.cluster.local"), domain("in-addr.arpa")],
+        apex: "web".into(),
+        ttl: 7,
+        headless: true,
+        fallthrough: vec![domain("cluster.local")],
+        place: Span { file: FileId(0), start: 0, end: 0 },
+    });
+    external.answer_from(table);
+    external
 }
 
 impl Beside {
@@ -102,6 +116,8 @@ impl Beside {
         if self.minimal {
             chain.push(Arc::new(Minimal));
         }
+        let external = self.external.then(|| external(table));
+        chain.extend(external.iter().map(|external| Arc::clone(external) as Arc<dyn Plugin>));
         chain.push(Arc::new(Kubernetes::new(table.clone(), Vec::new())));
         let short = ShortPlan {
             table: Some(table.clone()),
@@ -111,6 +127,7 @@ impl Beside {
             local: self.local.then_some(local::Names { prefix: true }),
             dns64: self.dns64,
             header: self.response,
+            external: external.map(|external| external as Arc<dyn ClaimNames>),
             renames: rules.map(|rules| Arc::new(Renames::of(&rules).expect("rules for it"))),
             ..ShortPlan::default()
         };
