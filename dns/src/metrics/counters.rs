@@ -212,7 +212,8 @@ impl Counters {
     }
 }
 
-fn type_index(qtype: u16) -> usize {
+/// Place of a type in [`TYPES`], or behind them.
+pub fn type_index(qtype: u16) -> usize {
     // The common types come first.
     TYPES.iter().position(|(known, _)| *known == qtype).unwrap_or(TYPES.len())
 }

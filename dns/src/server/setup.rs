@@ -251,15 +251,15 @@ impl<'a> Builder<'a> {
                 let manners = self.manners.entry(endpoint).or_default();
                 manners.take(server, scheme);
                 manners.identity = manners.identity.take().or_else(|| parts.identity.clone());
-                let labels = Labels {
+                let labels = Arc::new(Labels {
                     server: endpoint.to_string(),
                     zone: zone.to_string(),
                     view: view.to_owned(),
-                };
+                });
                 let series = parts.prometheus.then(|| {
                     self.enabled(&labels, server);
                     let plugin = parts.first_handler.to_owned();
-                    let Labels { server, zone, view } = labels.clone();
+                    let Labels { server, zone, view } = Labels::clone(&labels);
                     self.workshop.metrics.queries().series(&Series { server, zone, view, plugin })
                 });
                 if parts.shed {
@@ -270,13 +270,13 @@ impl<'a> Builder<'a> {
                 self.blocks.entry(endpoint).or_default().push(Block {
                     zone: zone.to_wire(),
                     chain: Arc::clone(&chain),
-                    short: short.clone(),
+                    short: short.clone().map(|plan| plan.counting_as(&labels)),
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
                     payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
-                    labels: Arc::new(labels),
+                    labels,
                     metadata: collector.clone(),
                     view: parts.view.clone(),
                 });

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
+    metrics::counters::TYPES,
+    plugin::Labels,
     plugins::{
         header::config::Edits,
         kubernetes::wire::{self, Asked, Written},
         local::Names,
         rewrite::short::{Renamed, Renames},
+        template::short::{Denials, Judgement},
         tls::acme::challenges,
     },
     wire::{HEADER, name::FoldedName, rtype},
@@ -19,6 +22,11 @@ pub trait ClaimNames: Send + Sync {
     /// Whether the plugin might answer this name: then the long way decides. Must not lock or
     /// allocate.
     fn may_answer(&self, name: &FoldedName) -> bool;
+
+    /// Answers a question for such a name into `out`, if no more than a table is needed.
+    fn answer(&self, _out: &mut [u8], _asked: &Asked<'_>) -> Option<Written> {
+        None
+    }
 }
 
 /// A plugin that can answer plain questions by itself on the short way.
@@ -35,7 +43,9 @@ pub struct ShortPlan {
     pub table: Option<Table>,
     /// Zones (folded wire form, labels) under which a missing cluster name is handed on.
     pub fallthrough: Vec<(Vec<u8>, usize)>,
-    /// `hosts` comes before `kubernetes`: what it might answer goes the long way.
+    /// `template`, which comes before `hosts`.
+    pub denials: Option<Arc<Denials>>,
+    /// `hosts` comes before `kubernetes`: what it might answer is left to it.
     pub hosts: Option<Arc<dyn ClaimNames>>,
     /// `k8s_external` as well.
     pub external: Option<Arc<dyn ClaimNames>>,
@@ -74,6 +84,14 @@ pub enum Short {
 }
 
 impl ShortPlan {
+    /// The plan of a block that metrics say this of.
+    #[must_use]
+    pub fn counting_as(mut self, labels: &Arc<Labels>) -> Self {
+        let counting = |denials: Arc<Denials>| Arc::new(denials.counting_as(labels));
+        self.denials = self.denials.map(counting);
+        self
+    }
+
     /// Answers `asked` into `out` if it can be.
     pub fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
         if self.leaves(asked) {
@@ -93,8 +111,15 @@ impl ShortPlan {
 
     /// Answers as plugins behind `rewrite` do.
     fn answer_name(&self, out: &mut [u8], asked: &Asked<'_>) -> Short {
-        if self.is_claimed(asked.name) {
-            return Short::Long;
+        if let Some(denied) = self.deny(out, asked) {
+            return denied;
+        }
+        let rotation = if self.rotate { asked.rotation } else { 0 };
+        let turned = Asked { rotation, ..*asked };
+        if let Some(plugin) = self.claims(asked.name) {
+            let written = plugin.answer(out, &turned);
+            self.header.apply_to_bytes(out);
+            return written.map_or(Short::Long, Short::Answered);
         }
         if let Some(table) = &self.table {
             let directory = table.load();
@@ -110,9 +135,7 @@ impl ShortPlan {
                     if asked.renamed && !addresses {
                         return Short::Long;
                     }
-                    let rotation = if self.rotate { asked.rotation } else { 0 };
-                    let asked = Asked { rotation, ..*asked };
-                    let written = wire::write(out, &asked, &table.view, &directory, &found);
+                    let written = wire::write(out, &turned, &table.view, &directory, &found);
                     self.header.apply_to_bytes(out);
                     return written.map_or(Short::Long, Short::Answered);
                 }
@@ -126,7 +149,9 @@ impl ShortPlan {
 
     /// Whether what comes before upstream answers this itself, or may: then no cache is asked.
     pub fn owns(&self, name: &FoldedName, qtype: u16) -> bool {
-        if self.is_claimed(name) {
+        let denied =
+            |denials: &Arc<Denials>| matches!(denials.find(name, qtype), Judgement::Denied(_));
+        if self.denials.as_ref().is_some_and(denied) || self.claims(name).is_some() {
             return true;
         }
         let Some(table) = &self.table else { return false };
@@ -145,9 +170,25 @@ impl ShortPlan {
             || (self.nsid && asked.plain.edns.is_some_and(|edns| edns.nsid))
     }
 
-    /// Whether a plugin before `kubernetes` might answer this name.
-    fn is_claimed(&self, name: &FoldedName) -> bool {
-        self.hosts.iter().chain(&self.external).any(|plugin| plugin.may_answer(name))
+    /// What `template` says, if a rule is for the question.
+    fn deny(&self, out: &mut [u8], asked: &Asked<'_>) -> Option<Short> {
+        let denial = match self.denials.as_ref()?.find(asked.name, asked.plain.qtype) {
+            Judgement::Pass => return None,
+            Judgement::Denied(denial) => denial,
+            Judgement::Unsure => return Some(Short::Long),
+        };
+        // `rewrite` turns names in its records back, `minimal` takes them out.
+        if asked.renamed || (self.minimal && denial.is_mild()) {
+            return Some(Short::Long);
+        }
+        let written = denial.write(out, asked);
+        self.header.apply_to_bytes(out);
+        Some(written.map_or(Short::Long, Short::Answered))
+    }
+
+    /// The plugin before `kubernetes` that might answer this name.
+    fn claims(&self, name: &FoldedName) -> Option<&Arc<dyn ClaimNames>> {
+        self.hosts.iter().chain(&self.external).find(|plugin| plugin.may_answer(name))
     }
 
     fn falls_through(&self, name: &FoldedName) -> bool {
@@ -158,6 +199,13 @@ impl ShortPlan {
 /// Whether an authority asks for the proof of a domain there.
 fn is_proof(name: &FoldedName) -> bool {
     name.label(0) == challenges::LABEL.as_bytes()
+}
+
+/// Whether the type is one of every day, and no transfer: a reply without records is the same for all
+/// of them.
+pub fn is_usual(qtype: u16) -> bool {
+    let known = TYPES.iter().any(|(known, _)| *known == qtype);
+    known && !matches!(qtype, rtype::IXFR | rtype::AXFR)
 }
 
 /// Whether the question's name is written as it is compared, without capital letters.

@@ -4,5 +4,6 @@ pub mod config;
 pub mod entries;
 pub mod file;
 pub mod plugin;
+mod short;
 
 pub use plugin::Hosts;

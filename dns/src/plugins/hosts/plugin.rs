@@ -8,7 +8,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt, future::BoxFuture};
-use hashbrown::HashSet;
 use hickory_proto::{
     op::ResponseCode,
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::PTR},
@@ -17,14 +16,18 @@ use prometheus::{Gauge, IntGaugeVec};
 
 use super::{
     config::Config,
-    entries::{Entries, is_wildcard},
+    entries::Entries,
     file::{self, Stamp},
+    short::Names,
 };
 use crate::{
     corefile::domain::Domain,
     metrics::{Metrics, gauges},
     plugin::{Answer, Next, Outcome, Plugin, Query},
-    plugins::kubernetes::records::address_data,
+    plugins::kubernetes::{
+        records::address_data,
+        wire::{Asked, Written},
+    },
     server::short::ClaimNames,
     wire::name::{FoldedName, count_labels},
 };
@@ -45,10 +48,7 @@ pub struct Hosts {
 struct Data {
     file: Entries,
     stamp: Option<Stamp>,
-    /// Folded wire names that have an answer: names, and reverse names of addresses.
-    names: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
-    /// Folded wire names under whose next label anything is answered (`*.NAME`).
-    wildcards: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
+    names: Names,
 }
 
 impl Hosts {
@@ -98,18 +98,9 @@ impl Hosts {
         if !self.config.reverse {
             file.forget_names();
         }
-        let mut data = Data { stamp, ..Data::default() };
-        for (name, address) in self.config.inline.iter().chain(file.iter()) {
-            let wire = name.to_wire();
-            match is_wildcard(name) {
-                // What is below the star: its label is two octets long.
-                true => data.wildcards.insert(wire[2..].into()),
-                false => data.names.insert(wire.into()),
-            };
-            if let Some(reverse) = reverse_wire(address).filter(|_| self.config.reverse) {
-                data.names.insert(reverse.into());
-            }
-        }
+        let mut names = Names::of([&self.config.inline, &file]);
+        let pairs = self.config.inline.iter().chain(file.iter()).filter(|_| self.config.reverse);
+        pairs.filter_map(|(_, ip)| reverse_wire(ip)).for_each(|wire| names.add_reverse(wire));
         let path = self.config.file.display().to_string();
         let count = self.config.inline.len() + file.len();
         self.entries.with_label_values(&[&path]).set(count as i64);
@@ -117,8 +108,7 @@ impl Hosts {
         {
             self.reloaded.set(since.as_secs_f64());
         }
-        data.file = file;
-        self.data.store(Arc::new(data));
+        self.data.store(Arc::new(Data { file, stamp, names }));
     }
 
     fn falls_through(&self, name: &Domain) -> bool {
@@ -178,9 +168,7 @@ impl Plugin for Hosts {
 
 impl ClaimNames for Hosts {
     fn may_answer(&self, name: &FoldedName) -> bool {
-        let data = self.data.load();
-        let wildcard = name.labels() > 0 && data.wildcards.contains(&name.wire()[name.start(1)..]);
-        if wildcard || data.names.contains(name.wire()) {
+        if self.data.load().names.have(name) {
             return true;
         }
         // Without fallthrough, a miss in the zones is answered here as well.
@@ -188,6 +176,11 @@ impl ClaimNames for Hosts {
             zones.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
         };
         !in_one(&self.fallthrough) && in_one(&self.zones)
+    }
+
+    fn answer(&self, out: &mut [u8], asked: &Asked<'_>) -> Option<Written> {
+        let Config { ttl, fallthrough_unsupported, .. } = self.config;
+        self.data.load().names.answer(out, asked, ttl, !fallthrough_unsupported)
     }
 }
 

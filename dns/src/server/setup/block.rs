@@ -40,7 +40,7 @@ use crate::{
         nsid::Nsid,
         rewrite::{Rewrite, short::Renames},
         secondary::Secondary,
-        template::Template,
+        template::{Template, short::Denials},
         tls::{self, identity::Identity},
         transfer::{Transfer, source::Source},
         view::View,
@@ -151,8 +151,9 @@ impl Builder<'_> {
                 parts.short_plan().rotate = true;
             }
             PluginConfig::Template(config) => {
+                let denials = Denials::new(config, &self.workshop.metrics);
+                parts.short_plan().denials = Some(Arc::new(denials));
                 parts.chain.push(Arc::new(Template::new(config, &self.workshop.metrics)));
-                parts.only_long = true;
             }
             PluginConfig::View(config) => {
                 let view = View::new(config);

@@ -32,12 +32,14 @@ use crate::{
             Header,
             config::{Config, Edits},
         },
+        hosts::Hosts,
         k8s_external::{self, External},
         kubernetes::Kubernetes,
         local::{self, Local},
         minimal::Minimal,
         nsid::{self, Nsid},
         rewrite::{self, Rewrite, short::Renames},
+        template::{self, Template, short::Denials},
     },
     server::{
         long::{self, Purpose},
@@ -56,6 +58,8 @@ struct Beside {
     dns64: bool,
     rewrite: bool,
     external: bool,
+    template: bool,
+    hosts: bool,
     query: Edits,
     response: Edits,
     payload: Option<u16>,
@@ -66,10 +70,24 @@ fn beside() -> impl Strategy<Value = Beside> {
         let flag = || prop::option::of(any::<bool>());
         (flag(), flag(), flag()).prop_map(|(aa, ra, rd)| Edits { aa, ra, rd })
     };
-    let flags = any::<[bool; 7]>();
+    let flags = any::<[bool; 9]>();
     (flags, edits(), edits(), prop::option::of(512u16..1500)).prop_map(
-        |([nsid, any, minimal, local, dns64, rewrite, external], query, response, payload)| {
-            Beside { nsid, any, minimal, local, dns64, rewrite, external, query, response, payload }
+        |(flags, query, response, payload)| {
+            let [nsid, any, minimal, local, dns64, rewrite, external, template, hosts] = flags;
+            Beside {
+                nsid,
+                any,
+                minimal,
+                local,
+                dns64,
+                rewrite,
+                external,
+                template,
+                hosts,
+                query,
+                response,
+                payload,
+            }
         },
     )
 }
@@ -116,6 +134,13 @@ impl Beside {
         if self.minimal {
             chain.push(Arc::new(Minimal));
         }
+        let denials = self.template.then(|| {
+            let (rules, metrics) = (denials(), Metrics::new("test"));
+            chain.push(Arc::new(Template::new(&rules, &metrics)));
+            Arc::new(Denials::new(&rules, &metrics))
+        });
+        let hosts = self.hosts.then(hosts);
+        chain.extend(hosts.iter().map(|hosts| Arc::clone(hosts) as Arc<dyn Plugin>));
         let external = self.external.then(|| external(table));
         chain.extend(external.iter().map(|external| Arc::clone(external) as Arc<dyn Plugin>));
         chain.push(Arc::new(Kubernetes::new(table.clone(), Vec::new())));
@@ -127,6 +152,8 @@ impl Beside {
             local: self.local.then_some(local::Names { prefix: true }),
             dns64: self.dns64,
             header: self.response,
+            denials,
+            hosts: hosts.map(|hosts| hosts as Arc<dyn ClaimNames>),
             external: external.map(|external| external as Arc<dyn ClaimNames>),
             renames: rules.map(|rules| Arc::new(Renames::of(&rules).expect("rules for it"))),
             ..ShortPlan::default()
@@ -149,17 +176,85 @@ impl Beside {
 
 /// The cluster's Services under another suffix, and one under a name of its own.
 fn rules() -> rewrite::config::Config {
-    let text = ". {\nrewrite name exact one.alias.test. web.shop.svc.cluster.local.\n\
-                rewrite name suffix .alias.test. .svc.cluster.local. answer auto\nwhoami\n}\n";
-    let machine = Memory::default();
-    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
-    let checked = load_text("Corefile", text.to_owned(), &environment).expect("a good Corefile");
-    let mut plugins = checked.servers.into_iter().flat_map(|server| server.plugins);
-    let found = plugins.find_map(|plugin| match plugin {
+    let text = "rewrite name exact one.alias.test. web.shop.svc.cluster.local.\n\
+                rewrite name suffix .alias.test. .svc.cluster.local. answer auto";
+    config(text, |plugin| match plugin {
         PluginConfig::Rewrite(config) => Some(config),
         _ => None,
+    })
+}
+
+/// Rules that deny, in all the ways that there are, and some that do more or fail.
+fn denials() -> template::config::Config {
+    let text = r#"
+        template ANY ANY data.svc.cluster.local db.example.org {
+            rcode NXDOMAIN
+            authority "{{ .Zone }} 60 {{ .Class }} SOA ns.{{ .Zone }} a.b.{{ .Zone }} (1 60 60 60 60)"
+        }
+        template IN AAAA example.org {
+            match ^web[.] \bdb\b
+            match "^([^.]+\.)*_(?:tcp|udp)\."
+            fallthrough
+        }
+        template IN A example.org {
+            match ^shop
+            fallthrough web.example.org
+        }
+        template CH ANY . {
+            rcode REFUSED
+        }
+        template IN TXT . {
+            match web-0
+            answer "{{ .Name }} 60 IN TXT x"
+            fallthrough
+        }
+        template IN TXT . {
+            authority "{{ .Zone }} 60 IN NS ns.example.org."
+            fallthrough
+        }
+        template IN SRV pod.cluster.local {
+            match shop
+        }
+        template ANY SOA . {
+            match zone-a
+            rcode REFUSED
+            authority "{{ .Name }} 60 IN TXT x"
+            fallthrough
+        }
+        template IN MX . {
+            rcode YXDOMAIN
+            authority "web.{{ .Zone }} 60 IN TXT x" "{{ .Zone }} 60 IN A 192.0.2.1"
+        }"#;
+    config(text, |plugin| match plugin {
+        PluginConfig::Template(config) => Some(*config),
+        _ => None,
+    })
+}
+
+/// Names with addresses of one family or both, several of them, some next to a wildcard.
+fn hosts() -> Arc<Hosts> {
+    let text = "hosts /nowhere cluster.local example.org {\n\
+                192.0.2.1 web.shop.svc.cluster.local web.example.org example.org\n\
+                192.0.2.2 web.example.org db.shop.svc.cluster.local\n\
+                192.0.2.2 web.example.org\n\
+                2001:db8::1 web.example.org web.db.example.org a\\.b.example.org\n\
+                192.0.2.3 *.db.example.org \\100b.shop.svc.cluster.local\n\
+                reload 0\nttl 60\nfallthrough cluster.local\n}";
+    let config = config(text, |plugin| match plugin {
+        PluginConfig::Hosts(config) => Some(*config),
+        _ => None,
     });
-    found.expect("a rewrite")
+    Hosts::start(&config, &Metrics::new("test"))
+}
+
+/// The settings of the plugin that `text` is for.
+fn config<T>(text: &str, of: impl FnMut(PluginConfig) -> Option<T>) -> T {
+    let text = format!(". {{\n{text}\nwhoami\n}}\n");
+    let machine = Memory::default();
+    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
+    let checked = load_text("Corefile", text, &environment).expect("a good Corefile");
+    let mut plugins = checked.servers.into_iter().flat_map(|server| server.plugins);
+    plugins.find_map(of).expect("the plugin")
 }
 
 /// The name under the other suffix, if it is one of the cluster's Services.
@@ -168,6 +263,26 @@ fn alias(name: &str) -> Option<String> {
     let before = name.len().checked_sub(suffix.len())?;
     let ours = name.get(before..)?.eq_ignore_ascii_case(suffix);
     ours.then(|| format!("{}.alias.test.", &name[..before]))
+}
+
+/// Names that `hosts` or a rule of `template` has something to say about, and some next to them.
+const NEAR: [&str; 12] = [
+    "web.shop.svc.cluster.local.",
+    "Web.Example.org.",
+    "example.org.",
+    "db.shop.svc.cluster.local.",
+    "web.db.example.org.",
+    "other.db.example.org.",
+    "web.db.web.example.org.",
+    "a.b.example.org.",
+    "a._tcp.example.org.",
+    "shop.example.org.",
+    "web.data.svc.cluster.local.",
+    "_http._tcp.web.shop.svc.cluster.local.",
+];
+
+fn near() -> impl Strategy<Value = Option<&'static str>> {
+    prop::option::of(prop::sample::select(&NEAR[..]))
 }
 
 /// What `block` answers on the short way, if it does.
@@ -224,7 +339,7 @@ proptest! {
         slices in prop::collection::vec(slice(), 0..6),
         view in view(),
         beside in beside(),
-        questions in prop::collection::vec((question(), any::<[bool; 2]>()), 20),
+        questions in prop::collection::vec((question(), any::<[bool; 2]>(), near()), 30),
     ) {
         let (table, _alive) = table(services, slices, view);
         let metrics = Metrics::new("test");
@@ -233,7 +348,8 @@ proptest! {
         };
         let dropped = metrics.queries().series(&labels);
         let routes = Arc::new(Routes::new(vec![beside.block(&table)], dropped));
-        for ((name, rtype, size, _), [nsid, renamed]) in questions {
+        for ((name, rtype, size, _), [nsid, renamed], near) in questions {
+            let name = near.map_or(name, str::to_owned);
             let name = alias(&name.to_lowercase()).filter(|_| renamed).unwrap_or(name);
             let request = asking(&name, rtype, size, nsid);
             let Some(short) = short(&routes.blocks()[0], &request) else { continue };
@@ -246,6 +362,66 @@ proptest! {
             if !short.metadata.truncation && !long.metadata.truncation {
                 prop_assert_eq!(short.additionals.len().min(1), long.additionals.len().min(1));
             }
+        }
+    }
+}
+
+/// Nothing but `template` and `hosts`.
+const LOCAL: Beside = Beside {
+    nsid: false,
+    any: false,
+    minimal: false,
+    local: false,
+    dns64: false,
+    rewrite: false,
+    external: false,
+    template: true,
+    hosts: true,
+    query: Edits { aa: None, ra: None, rd: None },
+    response: Edits { aa: None, ra: None, rd: None },
+    payload: None,
+};
+
+#[test]
+fn denials_and_hosts_go_the_short_way() {
+    let (table, _alive) = table(Vec::new(), Vec::new(), View::new(Vec::new()));
+    let metrics = Metrics::new("test");
+    let labels = Series {
+        server: String::new(),
+        zone: String::new(),
+        view: String::new(),
+        plugin: String::new(),
+    };
+    let dropped = metrics.queries().series(&labels);
+    let routes = Arc::new(Routes::new(vec![LOCAL.block(&table)], dropped));
+    use RecordType::{A, AAAA, AXFR, HTTPS, MX, NAPTR, PTR, SRV, TXT};
+    for (name, rtype, is_short) in [
+        ("web.Data.svc.cluster.local.", A, true),
+        ("web.data.svc.cluster.local.", NAPTR, false),
+        ("web.data.svc.cluster.local.", AXFR, false),
+        ("x.db.example.org.", TXT, true),
+        ("Web.db.Example.org.", AAAA, true),
+        ("web.web.example.org.", AAAA, false),
+        ("a._tcp.example.org.", AAAA, true),
+        ("shop.example.org.", A, true),
+        ("shopping.web.example.org.", A, true),
+        ("x.web.example.org.", A, false),
+        ("web-0.example.org.", TXT, false),
+        ("web.example.org.", MX, true),
+        ("shop.pod.cluster.local.", SRV, true),
+        ("web.pod.cluster.local.", SRV, false),
+        ("web.shop.svc.cluster.local.", A, true),
+        ("web.shop.svc.cluster.local.", AAAA, true),
+        ("web.shop.svc.cluster.local.", HTTPS, true),
+        ("web.shop.svc.cluster.local.", PTR, false),
+        ("@b.shop.svc.cluster.local.", A, false),
+    ] {
+        for size in [None, Some(1232)] {
+            let request = asking(name, rtype, size, false);
+            let short = short(&routes.blocks()[0], &request);
+            assert_eq!(short.is_some(), is_short, "{name} {rtype}");
+            let long = long(&routes, &metrics, &request);
+            short.map_or(Ok(()), |short| compare(&short, &long)).expect(name);
         }
     }
 }

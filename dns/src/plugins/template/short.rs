@@ -1,0 +1,514 @@
+//! Rules that deny, followed on the short way: replies without answers, made when the Corefile is read.
+//!
+//! Such a rule looks at name and type alone, and its authority records depend on nothing but the zone.
+//! A question that another kind of rule is for goes the long way, and so does one that a rule fails.
+
+use std::{
+    cell::Cell,
+    sync::{Arc, OnceLock},
+};
+
+use hickory_proto::{
+    rr::Record,
+    serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
+};
+use prometheus::IntCounter;
+use regex_automata::{
+    Input,
+    dfa::{Automaton, StartKind, dense},
+    nfa::thompson::{self, WhichCaptures},
+};
+
+use super::{
+    config::{Config, Rule},
+    counts::Counts,
+    text::{Data, Field, Value},
+};
+use crate::{
+    corefile::{domain::Domain, pattern::Pattern},
+    metrics::{
+        Metrics,
+        counters::{TYPE_COUNT, type_index},
+    },
+    plugin::Labels,
+    plugins::kubernetes::wire::{Asked, Written},
+    server::short::is_usual,
+    wire::{
+        CLASS_IN, mnemonics,
+        name::{FoldedName, MAX_NAME, count_labels},
+        rcode, record_text,
+        reply::Reply,
+        rtype,
+    },
+};
+
+/// Class or type that stands for all.
+const ANY: u16 = 255;
+/// Codes above do not fit a message without EDNS.
+const MAX_CODE: u16 = 15;
+/// Most octets of an automaton, and of what making it takes. Patterns that need more go the long way.
+const MAX_AUTOMATON: usize = 256 << 10;
+const MAX_MAKING: usize = 1 << 20;
+
+/// The rules of one block, in order, and what one address of the block counts.
+pub struct Denials {
+    rules: Arc<[Compiled]>,
+    counts: Counts,
+    labels: Arc<Labels>,
+    /// Queries by rule, zone and type.
+    matches: Box<[Box<[OnceLock<ByType>]>]>,
+}
+
+type ByType = Box<[OnceLock<IntCounter>; TYPE_COUNT]>;
+type Automata = Vec<dense::DFA<Vec<u32>>>;
+
+/// A rule for questions of class IN.
+struct Compiled {
+    /// 255 for any.
+    rtype: u16,
+    /// The longest first: of those that a name is in, the first counts.
+    zones: Vec<Zone>,
+    /// `None`: the long way answers.
+    denies: Option<Denies>,
+}
+
+struct Zone {
+    wire: Vec<u8>,
+    labels: usize,
+    text: String,
+    /// The authority section: its records in wire form, and how many they are.
+    records: Vec<u8>,
+    count: u16,
+}
+
+struct Denies {
+    code: u16,
+    /// None: every name.
+    patterns: Automata,
+    /// Zones in wire form, with their labels, where other names go on.
+    fallthrough: Vec<(Vec<u8>, usize)>,
+}
+
+/// What the rules say of a question.
+pub enum Judgement<'a> {
+    /// None is for it.
+    Pass,
+    /// It is denied.
+    Denied(Denial<'a>),
+    /// The long way has to say.
+    Unsure,
+}
+
+/// A reply without answers.
+pub struct Denial<'a> {
+    of: &'a Denials,
+    rule: usize,
+    zone: usize,
+    code: u16,
+}
+
+impl Denials {
+    /// The rules of `config`. They count for no address yet.
+    pub fn new(config: &Config, metrics: &Metrics) -> Self {
+        let rules: Arc<[Compiled]> = config.rules.iter().filter_map(Compiled::of).collect();
+        Denials {
+            counts: Counts::new(metrics),
+            labels: Arc::default(),
+            matches: unused(&rules),
+            rules,
+        }
+    }
+
+    /// The same rules for a block that metrics say `labels` of.
+    #[must_use]
+    pub fn counting_as(&self, labels: &Arc<Labels>) -> Self {
+        Denials {
+            rules: Arc::clone(&self.rules),
+            counts: self.counts.clone(),
+            labels: Arc::clone(labels),
+            matches: unused(&self.rules),
+        }
+    }
+
+    /// What becomes of a question of class IN. Neither allocates nor locks.
+    pub fn find(&self, name: &FoldedName, qtype: u16) -> Judgement<'_> {
+        for (rule, compiled) in self.rules.iter().enumerate() {
+            let own = compiled.rtype;
+            if own != ANY && qtype != rtype::ANY && own != qtype {
+                continue;
+            }
+            let mut zones = compiled.zones.iter();
+            let zone = zones.position(|zone| name.labels_above(&zone.wire, zone.labels).is_some());
+            let Some(zone) = zone else { continue };
+            let Some(denies) = compiled.denies.as_ref().filter(|_| is_usual(qtype)) else {
+                return Judgement::Unsure;
+            };
+            let code = denies.code;
+            return match denies.are_for(name) {
+                Some(true) => Judgement::Denied(Denial { of: self, rule, zone, code }),
+                Some(false) if denies.hand_on(name) => continue,
+                Some(false) | None => Judgement::Unsure,
+            };
+        }
+        Judgement::Pass
+    }
+}
+
+impl Denial<'_> {
+    /// Whether it has authority records beside NOERROR, which other plugins may take out.
+    pub fn is_mild(&self) -> bool {
+        self.code == rcode::NOERROR && self.zone().count > 0
+    }
+
+    /// Writes the reply and counts it. `None` if it does not fit.
+    pub fn write(&self, out: &mut [u8], asked: &Asked<'_>) -> Option<Written> {
+        let mut reply = Reply::new(out, asked.message, asked.plain, asked.limit)?;
+        let zone = self.zone();
+        let [high, low] = zone.count.to_be_bytes();
+        reply.push_records(&zone.records, [0, 0, high, low, 0, 0])?;
+        reply.set_rcode(self.code);
+        self.count(asked.plain.qtype);
+        Some(Written { len: reply.finish(), rcode: self.code })
+    }
+
+    fn zone(&self) -> &Zone {
+        &self.of.rules[self.rule].zones[self.zone]
+    }
+
+    fn count(&self, qtype: u16) {
+        let Denials { counts, labels, matches, rules } = self.of;
+        let by_type = matches[self.rule][self.zone].get_or_init(Box::default);
+        let counter = by_type[type_index(qtype)].get_or_init(|| {
+            let asked = if qtype == rtype::ANY { rules[self.rule].rtype } else { qtype };
+            let rtype = mnemonics::rtype_name(asked).unwrap_or_default();
+            let zone = &self.zone().text;
+            counts.matches.with_label_values(&[&labels.server, zone, &labels.view, "IN", rtype])
+        });
+        counter.inc();
+    }
+}
+
+impl Compiled {
+    /// `None` for a rule that no question of class IN is for.
+    fn of(rule: &Rule) -> Option<Self> {
+        if rule.class != ANY && rule.class != CLASS_IN {
+            return None;
+        }
+        let of_rule = |(denies, zones)| Compiled { rtype: rule.rtype, zones, denies };
+        Denies::of(rule)
+            .and_then(|denies| Some((Some(denies), Zone::all(rule)?)))
+            .or_else(|| Some((None, Zone::bare(&rule.zones))))
+            .map(of_rule)
+    }
+}
+
+impl Zone {
+    /// The zones with their records. `None` if one is written in an unusual way, or if the records depend
+    /// on more than the zone.
+    fn all(rule: &Rule) -> Option<Vec<Self>> {
+        let usual = rule.zones.iter().all(is_usual_name);
+        let mut zones = Zone::bare(&rule.zones);
+        for zone in &mut zones {
+            for text in &rule.authorities {
+                let data = ZoneAlone { zone: &zone.text, varies: Cell::new(false) };
+                let line = text.fill(&data).ok().filter(|_| !data.varies.get())?;
+                encode(&record_text::record(&line).ok()?, &mut zone.records)?;
+                zone.count = zone.count.checked_add(1)?;
+            }
+        }
+        usual.then_some(zones)
+    }
+
+    /// The zones without records, the longest first. One that is written in an unusual way is all names.
+    fn bare(zones: &[Domain]) -> Vec<Self> {
+        let zone = |zone: &Domain| {
+            let wire = if is_usual_name(zone) { zone.to_wire() } else { vec![0] };
+            let labels = count_labels(&wire);
+            Zone { wire, labels, text: zone.to_string(), records: Vec::new(), count: 0 }
+        };
+        let mut zones: Vec<Zone> = zones.iter().map(zone).collect();
+        zones.sort_by_key(|zone| std::cmp::Reverse(zone.wire.len()));
+        zones
+    }
+}
+
+impl Denies {
+    /// What the rule does, its records apart; `None` if it may do more than deny.
+    fn of(rule: &Rule) -> Option<Self> {
+        let has_more = !(rule.answers.is_empty()
+            && rule.additionals.is_empty()
+            && rule.variables.is_empty()
+            && rule.conditions.is_empty()
+            && rule.extended_error.is_none());
+        // The order of several records may be turned where the code is NOERROR.
+        let turns = rule.rcode == rcode::NOERROR && rule.authorities.len() > 1;
+        if has_more || turns || rule.rcode == rcode::SERVFAIL || rule.rcode > MAX_CODE {
+            return None;
+        }
+        let zone = |zone: &Domain| {
+            let wire = zone.to_wire();
+            let labels = count_labels(&wire);
+            is_usual_name(zone).then_some((wire, labels))
+        };
+        Some(Denies {
+            code: rule.rcode,
+            patterns: rule.patterns.iter().map(automaton).collect::<Option<_>>()?,
+            fallthrough: rule.fallthrough.iter().map(zone).collect::<Option<_>>()?,
+        })
+    }
+
+    /// Whether one of the patterns finds something in the name; `None` if that can't be told here.
+    fn are_for(&self, name: &FoldedName) -> Option<bool> {
+        if self.patterns.is_empty() {
+            return Some(true);
+        }
+        let mut room = [0; MAX_NAME];
+        let text = text_of(name, &mut room)?;
+        for pattern in &self.patterns {
+            if pattern.try_search_fwd(&Input::new(text).earliest(true)).ok()?.is_some() {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    fn hand_on(&self, name: &FoldedName) -> bool {
+        self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
+    }
+}
+
+/// What a template may name whose record is made once for each zone.
+struct ZoneAlone<'a> {
+    zone: &'a str,
+    /// Whether it named something else.
+    varies: Cell<bool>,
+}
+
+impl Data for ZoneAlone<'_> {
+    fn field(&self, field: &Field) -> Value {
+        match field {
+            Field::Zone => Value::text(self.zone),
+            // Even where the rule is for any.
+            Field::Class => Value::text("IN"),
+            _ => {
+                self.varies.set(true);
+                Value::Nothing
+            }
+        }
+    }
+
+    fn meta(&self, _label: &str) -> String {
+        self.varies.set(true);
+        String::new()
+    }
+}
+
+fn unused(rules: &[Compiled]) -> Box<[Box<[OnceLock<ByType>]>]> {
+    rules.iter().map(|rule| rule.zones.iter().map(|_| OnceLock::new()).collect()).collect()
+}
+
+/// Puts the record behind `records`, its names whole: it may stand anywhere in a message.
+fn encode(record: &Record, records: &mut Vec<u8>) -> Option<()> {
+    let mut one = Vec::new();
+    let mut encoder = BinEncoder::new(&mut one);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    record.emit(&mut encoder).ok()?;
+    records.extend(one);
+    Some(())
+}
+
+/// The same pattern as an automaton, which can be searched with nothing but the text.
+fn automaton(pattern: &Pattern) -> Option<dense::DFA<Vec<u32>>> {
+    let limits = dense::Config::new()
+        .start_kind(StartKind::Unanchored)
+        // Names that are searched here are ASCII, where `\b` needs no tables.
+        .unicode_word_boundary(true)
+        .dfa_size_limit(Some(MAX_AUTOMATON))
+        .determinize_size_limit(Some(MAX_MAKING));
+    let thompson = thompson::Config::new().which_captures(WhichCaptures::None);
+    let built =
+        dense::Builder::new().configure(limits).thompson(thompson).build(pattern.0.as_str());
+    built.ok()
+}
+
+/// The name in presentation form with its last dot, if it has only octets that need no escapes.
+fn text_of<'t>(name: &FoldedName, room: &'t mut [u8; MAX_NAME]) -> Option<&'t [u8]> {
+    let labels = name.labels();
+    if labels == 0 {
+        return Some(b".");
+    }
+    let length = name.wire().len() - 1;
+    let text = &mut room[..length];
+    // A dot stands where the length of the next label was.
+    text.copy_from_slice(&name.wire()[1..]);
+    (1..=labels).for_each(|label| text[name.start(label) - 1] = b'.');
+    let usual =
+        (0..labels).all(|label| name.label(label).iter().all(|octet| is_usual_octet(*octet)));
+    usual.then_some(text)
+}
+
+fn is_usual_octet(octet: u8) -> bool {
+    octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'-' | b'_')
+}
+
+/// Whether the name is written without escapes: in text and on the wire the same names are below it.
+fn is_usual_name(name: &Domain) -> bool {
+    name.as_str().bytes().all(|octet| octet == b'.' || is_usual_octet(octet))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        corefile::{check::Environment, load_text, source::Memory},
+        plugins::PluginConfig,
+        wire::{
+            name::from_text,
+            query::{self, Plain},
+        },
+    };
+
+    fn rules(text: &str) -> Config {
+        let machine = Memory::default();
+        let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
+        let text = format!(". {{\n{text}\nwhoami\n}}\n");
+        let checked = load_text("Corefile", text, &environment).expect("a good Corefile");
+        let mut plugins = checked.servers.into_iter().flat_map(|server| server.plugins);
+        let found = plugins.find_map(|plugin| match plugin {
+            PluginConfig::Template(config) => Some(*config),
+            _ => None,
+        });
+        found.expect("a template")
+    }
+
+    fn denials(text: &str) -> Denials {
+        Denials::new(&rules(text), &Metrics::new("test"))
+    }
+
+    fn folded(wire: &[u8]) -> FoldedName {
+        let mut name = FoldedName::default();
+        name.read(wire, 0).expect("a name");
+        name
+    }
+
+    /// The code with which a question is denied; `on` and `long` if it is not.
+    fn judged(denials: &Denials, name: &[u8], qtype: u16) -> String {
+        match denials.find(&folded(name), qtype) {
+            Judgement::Pass => "on".to_owned(),
+            Judgement::Denied(denial) => denial.code.to_string(),
+            Judgement::Unsure => "long".to_owned(),
+        }
+    }
+
+    #[test]
+    fn questions_are_denied_handed_on_or_left_to_the_long_way() {
+        let denials = denials(
+            "template ANY ANY blocked.test {\nrcode NXDOMAIN\n}\n\
+             template IN AAAA a.test {\nmatch ^x[.] \\by\\b\nfallthrough sub.a.test\n}\n\
+             template CH ANY . {\nrcode REFUSED\n}\n\
+             template IN A b.test {\nanswer \"{{ .Name }} A 192.0.2.1\"\n}\n\
+             template IN MX {\nrcode REFUSED\n}",
+        );
+        use rtype::{A, AAAA, SOA, TXT};
+        const MX: u16 = 15;
+        for (name, qtype, want) in [
+            ("blocked.test.", A, "3"),
+            ("www.blocked.test.", rtype::ANY, "3"),
+            ("xblocked.test.", A, "on"),
+            ("www.blocked.test.", 35, "long"),
+            ("www.blocked.test.", rtype::AXFR, "long"),
+            ("x.a.test.", AAAA, "0"),
+            ("www.y.a.test.", AAAA, "0"),
+            ("xy.a.test.", AAAA, "long"),
+            ("xy.sub.a.test.", AAAA, "on"),
+            ("x.a.test.", A, "on"),
+            ("b.test.", A, "long"),
+            ("b.test.", AAAA, "on"),
+            ("b.test.", rtype::ANY, "long"),
+            ("c.test.", MX, "5"),
+            (".", MX, "5"),
+            ("c.test.", TXT, "on"),
+            ("c.test.", SOA, "on"),
+        ] {
+            let wire = from_text(name).expect("a name");
+            assert_eq!(judged(&denials, &wire, qtype), want, "{name} {qtype}");
+        }
+        // A dot within a label is no end of one, and is escaped where patterns see it.
+        assert_eq!(judged(&denials, b"\x09x.blocked\x04test\0", A), "on");
+        assert_eq!(judged(&denials, b"\x01.\x07blocked\x04test\0", A), "3");
+        assert_eq!(judged(&denials, b"\x03x.y\x01a\x04test\0", AAAA), "long");
+    }
+
+    #[test]
+    fn rules_that_do_more_than_deny_are_for_the_long_way() {
+        let soa = "SOA a.test. b.test. (1 1 1 1 1)";
+        for (rule, want) in [
+            ("", "0"),
+            ("rcode REFUSED", "5"),
+            ("match a", "0"),
+            ("rcode SERVFAIL", "long"),
+            ("rcode BADKEY", "long"),
+            ("ederror 15", "long"),
+            ("var x 1", "long"),
+            ("expr true", "long"),
+            ("match \\w{20}", "long"),
+            ("answer \"{{ .Name }} A 192.0.2.1\"", "long"),
+            ("additional \"{{ .Zone }} A 192.0.2.1\"", "long"),
+            ("authority \"{{ .Zone }} 60 {{ .Class }} SOA\"", "long"),
+            (&format!("authority \"{{{{ .Zone }}}} 60 {{{{ .Class }}}} {soa}\""), "0"),
+            (&format!("authority \"{{{{ .Name }}}} 60 {soa}\""), "long"),
+            (
+                &format!(
+                    "authority \"{{{{ if .Remote }}}}x.{{{{ end }}}}{{{{ .Zone }}}} 60 {soa}\""
+                ),
+                "long",
+            ),
+            (&format!("authority \"{{{{ .Meta `a/b` }}}}{{{{ .Zone }}}} 60 {soa}\""), "long"),
+            ("authority \"{{ .Zone }} NS a.test.\" \"{{ .Zone }} NS b.test.\"", "long"),
+            (
+                "rcode NXDOMAIN\nauthority \"{{ .Zone }} NS a.test.\" \"{{ .Zone }} NS b.test.\"",
+                "3",
+            ),
+        ] {
+            let denials = denials(&format!("template IN A a.test {{\n{rule}\n}}"));
+            assert_eq!(judged(&denials, b"\x01a\x04test\0", rtype::A), want, "{rule}");
+        }
+        let escaped = denials("template IN A \\097.test");
+        assert_eq!(judged(&escaped, b"\x01a\x04test\0", rtype::A), "long");
+    }
+
+    #[test]
+    fn a_denial_is_written_with_its_records_and_counted() {
+        let config = rules(
+            "template ANY TXT a.test b.a.test {\nrcode NXDOMAIN\nauthority \"{{ .Zone }} 60 IN NS x.{{ .Zone }}\"\n}",
+        );
+        let metrics = Metrics::new("test");
+        let labels = Labels { server: "dns://:5".to_owned(), ..Labels::default() };
+        let denials = Denials::new(&config, &metrics).counting_as(&Arc::new(labels));
+        let message = b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x01C\x01b\x01A\x04test\0\0\xff\0\x01";
+        let mut name = FoldedName::default();
+        let query::Shape::Plain(plain) = query::read(message, &mut name) else { panic!("plain") };
+        let write = |out: &mut [u8], limit| {
+            let Judgement::Denied(denial) = denials.find(&name, plain.qtype) else {
+                panic!("denied")
+            };
+            let plain = Plain { ..plain };
+            let asked =
+                Asked { message, plain: &plain, name: &name, limit, renamed: false, rotation: 0 };
+            denial.write(out, &asked)
+        };
+        let mut out = [0; 512];
+        let written = write(&mut out, 512).expect("it fits");
+        let reply = hickory_proto::op::Message::from_vec(&out[..written.len]).expect("a message");
+        assert_eq!(u16::from(reply.metadata.response_code), 3);
+        assert!(reply.metadata.authoritative && reply.answers.is_empty());
+        assert_eq!(reply.queries[0].name.to_ascii(), "C.b.A.test.");
+        assert_eq!(reply.authorities[0].to_string(), "b.a.test. 60 IN NS x.b.a.test.");
+        assert_eq!(write(&mut out, 59), None, "the long way cuts");
+        let count = |zone, rtype| {
+            let labels = ["dns://:5", zone, "", "IN", rtype];
+            Counts::new(&metrics).matches.with_label_values(&labels).get()
+        };
+        assert_eq!((count("b.a.test.", "TXT"), count("a.test.", "TXT")), (1, 0));
+    }
+}
