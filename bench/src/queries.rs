@@ -47,6 +47,19 @@ pub fn outside_mix(names: usize, count: usize) -> String {
     (0..count).map(|_| format!("host{}.example.com A\n", numbers.below(names))).collect()
 }
 
+/// Names below `blocked.test` and names in `corp.test`, one after the other.
+pub fn local_mix(names: usize, count: usize) -> String {
+    let mut numbers = Numbers(3);
+    let line = |number: usize| {
+        let host = numbers.below(names);
+        match number % 2 {
+            0 => format!("www{host}.ads.blocked.test A\n"),
+            _ => format!("host{host}.corp.test A\n"),
+        }
+    };
+    (0..count).map(line).collect()
+}
+
 /// The zone that [`outside_mix`] asks for, in unbound's `local-data` form.
 pub fn outside_zone(names: usize) -> String {
     (0..names)

@@ -127,6 +127,41 @@ impl Run {
         Ok(json!({ "rounds": rounds }))
     }
 
+    /// Names that a template denies and names of `hosts`, half and half.
+    pub(super) fn denied_and_local(
+        &mut self,
+        _cluster: Cluster,
+    ) -> anyhow::Result<serde_json::Value> {
+        const NAMES: usize = 100;
+        let scratch = tempfile::tempdir()?;
+        let plane = ControlPlane::start()?;
+        let (mix, file) = (scratch.path().join("queries"), scratch.path().join("hosts"));
+        std::fs::write(&mix, queries::local_mix(NAMES, 100_000))?;
+        // Its lines are in the Corefile.
+        std::fs::write(&file, "")?;
+        let entries: String = (0..NAMES)
+            .map(|n| format!("        192.0.2.{} host{n}.corp.test\n", n % 250 + 1))
+            .collect();
+        let lines = format!(
+            "    template ANY ANY blocked.test {{\n        rcode NXDOMAIN\n        \
+             authority \"{{{{ .Zone }}}} 60 IN SOA ns.{{{{ .Zone }}}} hostmaster.{{{{ .Zone }}}} (1 60 60 60 60)\"\n    }}\n    \
+             hosts {} {{\n{entries}        fallthrough\n    }}\n    cache 30\n",
+            file.display()
+        );
+        let extra = Extra { lines, ..Extra::default() };
+        let kubeconfig = plane.kubeconfig();
+        let mut all = [
+            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
+            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
+        ];
+        all.iter_mut().try_for_each(|server| server.wait_for("host1.corp.test."))?;
+        let rounds = self.rounds(&all, &mix)?;
+        let what = "templates and hosts: CPU per query / CoreDNS";
+        self.bar(what, &rounds, "coredns", |r| r.cpu_us, 0.40);
+        self.table("Denied by a template, and in hosts", &rounds, None);
+        Ok(json!({ "rounds": rounds }))
+    }
+
     /// A cache full of names.
     pub(super) fn cache_memory(&mut self, _cluster: Cluster) -> anyhow::Result<serde_json::Value> {
         const NAMES: usize = 100_000;

@@ -33,8 +33,8 @@ struct Arguments {
     /// Starts and outages.
     #[arg(long, default_value_t = 7)]
     outages: usize,
-    /// Parts to run, all without it: `small`, `transports`, `forward`, `rewrite`, `memory`, `fairness`,
-    /// `large`.
+    /// Parts to run, all without it: `small`, `transports`, `forward`, `rewrite`, `local`, `memory`,
+    /// `fairness`, `large`.
     #[arg(long = "part")]
     parts: Vec<String>,
     /// Services of the smaller cluster.
@@ -81,11 +81,12 @@ type Rounds = BTreeMap<&'static str, Vec<Round>>;
 type Part = fn(&mut Run, Cluster) -> anyhow::Result<serde_json::Value>;
 
 impl Run {
-    const PARTS: [(&'static str, Part); 7] = [
+    const PARTS: [(&'static str, Part); 8] = [
         ("small", Run::loads),
         ("transports", Run::transports),
         ("forward", Run::cached_forward),
         ("rewrite", Run::rewritten_forward),
+        ("local", Run::denied_and_local),
         ("memory", Run::cache_memory),
         ("fairness", Run::fairness),
         ("large", Run::large),

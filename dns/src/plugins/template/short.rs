@@ -361,10 +361,14 @@ mod tests {
     use super::*;
     use crate::{
         corefile::{check::Environment, load_text, source::Memory},
-        plugins::PluginConfig,
+        plugins::{
+            PluginConfig,
+            stand_in::{Chained, query},
+            template::Template,
+        },
         wire::{
             name::from_text,
-            query::{self, Plain},
+            query::{Plain, Shape, read},
         },
     };
 
@@ -477,17 +481,17 @@ mod tests {
         assert_eq!(judged(&escaped, b"\x01a\x04test\0", rtype::A), "long");
     }
 
-    #[test]
-    fn a_denial_is_written_with_its_records_and_counted() {
+    #[tokio::test]
+    async fn a_denial_is_written_with_its_records_and_counted_as_on_the_long_way() {
         let config = rules(
             "template ANY TXT a.test b.a.test {\nrcode NXDOMAIN\nauthority \"{{ .Zone }} 60 IN NS x.{{ .Zone }}\"\n}",
         );
         let metrics = Metrics::new("test");
-        let labels = Labels { server: "dns://:5".to_owned(), ..Labels::default() };
+        let labels = Labels { server: "dns://:53".to_owned(), ..Labels::default() };
         let denials = Denials::new(&config, &metrics).counting_as(&Arc::new(labels));
         let message = b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x01C\x01b\x01A\x04test\0\0\xff\0\x01";
         let mut name = FoldedName::default();
-        let query::Shape::Plain(plain) = query::read(message, &mut name) else { panic!("plain") };
+        let Shape::Plain(plain) = read(message, &mut name) else { panic!("plain") };
         let write = |out: &mut [u8], limit| {
             let Judgement::Denied(denial) = denials.find(&name, plain.qtype) else {
                 panic!("denied")
@@ -506,9 +510,13 @@ mod tests {
         assert_eq!(reply.authorities[0].to_string(), "b.a.test. 60 IN NS x.b.a.test.");
         assert_eq!(write(&mut out, 59), None, "the long way cuts");
         let count = |zone, rtype| {
-            let labels = ["dns://:5", zone, "", "IN", rtype];
+            let labels = ["dns://:53", zone, "", "IN", rtype];
             Counts::new(&metrics).matches.with_label_values(&labels).get()
         };
         assert_eq!((count("b.a.test.", "TXT"), count("a.test.", "TXT")), (1, 0));
+        let long = Chained::failing(Template::new(&config, &metrics));
+        let query = query("c.b.a.test.", hickory_proto::rr::RecordType::ANY);
+        long.serve(&query).await.expect("denied");
+        assert_eq!(count("b.a.test.", "TXT"), 2);
     }
 }

@@ -14,8 +14,12 @@ use hickory_proto::{
 
 use super::*;
 use crate::{
+    corefile::{check::Environment, load_text, source::Memory},
     metrics::{Metrics, Series},
-    plugins::{header::config::Edits, local, shed::Shed},
+    plugins::{
+        PluginConfig, header::config::Edits, hosts::Hosts, local, shed::Shed,
+        template::short::Denials,
+    },
     server::short::ShortPlan,
     zone::{
         Table, View,
@@ -60,6 +64,28 @@ fn fill(writer: &mut Writer) {
     writer.apply(objects.map(|object| Event::Apply { object, version: 0 }));
 }
 
+/// A plan with a denial by zone and by pattern, and with a name in `hosts`.
+fn beside(metrics: &Metrics) -> ShortPlan {
+    let text = ". {\ntemplate ANY ANY blocked.test {\nrcode NXDOMAIN\n\
+                authority \"{{ .Zone }} 60 IN SOA ns.{{ .Zone }} a.{{ .Zone }} (1 1 1 1 1)\"\n}\n\
+                template IN AAAA {\nmatch (^|[.])v4[.]test[.]$\nfallthrough\n}\n\
+                hosts /nowhere {\n192.0.2.1 web.test\n192.0.2.2 web.test\nreload 0\nfallthrough\n}\nwhoami\n}\n";
+    let machine = Memory::default();
+    let environment = Environment { reader: &machine, default_port: 53, extensions: &[] };
+    let checked = load_text("Corefile", text.to_owned(), &environment).unwrap();
+    let mut plan = ShortPlan::default();
+    for plugin in &checked.servers[0].plugins {
+        match plugin {
+            PluginConfig::Template(config) => {
+                plan.denials = Some(Arc::new(Denials::new(config, metrics)));
+            }
+            PluginConfig::Hosts(config) => plan.hosts = Some(Hosts::start(config, metrics)),
+            _ => {}
+        }
+    }
+    plan
+}
+
 /// A worker on loopback with one block that serves the cluster, and what keeps its tables filled.
 struct Rig {
     worker: Worker,
@@ -100,7 +126,7 @@ impl Rig {
                 any: true,
                 nsid: true,
                 header: Edits { ra: Some(true), ..Edits::default() },
-                ..ShortPlan::default()
+                ..beside(&metrics)
             }),
             series: Some(metrics.queries().series(&series)),
             errors: None,
@@ -198,6 +224,10 @@ fn the_short_way_allocates_nothing() {
         ("7.0.96.10.in-addr.arpa.", RecordType::PTR, "NOERROR", 1),
         ("cluster.local.", RecordType::SOA, "NOERROR", 1),
         ("www.example.com.shop.svc.cluster.local.", RecordType::A, "NXDOMAIN", 0),
+        ("www.Blocked.test.", RecordType::A, "NXDOMAIN", 0),
+        ("www.v4.test.", RecordType::AAAA, "NOERROR", 0),
+        ("Web.test.", RecordType::A, "NOERROR", 2),
+        ("web.test.", RecordType::HTTPS, "NOERROR", 0),
     ];
     let ask = |batch: &mut Batch, turn: &mut Turn, edns| {
         let questions: Vec<_> = rows.iter().map(|row| question(row.0, row.1, edns)).collect();

@@ -221,7 +221,7 @@ fn denials() -> template::config::Config {
             authority "{{ .Name }} 60 IN TXT x"
             fallthrough
         }
-        template IN MX . {
+        template IN MX example.org cluster.local {
             rcode YXDOMAIN
             authority "web.{{ .Zone }} 60 IN TXT x" "{{ .Zone }} 60 IN A 192.0.2.1"
         }"#;
@@ -401,7 +401,8 @@ fn denials_and_hosts_go_the_short_way() {
         ("web.data.svc.cluster.local.", AXFR, false),
         ("x.db.example.org.", TXT, true),
         ("Web.db.Example.org.", AAAA, true),
-        ("web.web.example.org.", AAAA, false),
+        ("web.web.example.org.", AAAA, true),
+        ("x.example.org.", AAAA, false),
         ("a._tcp.example.org.", AAAA, true),
         ("shop.example.org.", A, true),
         ("shopping.web.example.org.", A, true),
