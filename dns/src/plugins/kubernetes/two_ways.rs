@@ -256,6 +256,7 @@ fn table(services: Vec<Service>, slices: Vec<EndpointSlice>, view: View) -> (Tab
 }
 
 mod beside;
+mod settings;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
