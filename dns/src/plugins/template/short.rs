@@ -1,7 +1,8 @@
 //! Rules that deny, followed on the short way: replies without answers, made when the Corefile is read.
 //!
 //! Such a rule looks at name and type alone, and its authority records depend on nothing but the zone.
-//! A question that another kind of rule is for goes the long way, and so does one that a rule fails.
+//! A question that another kind of rule is for goes the long way, and so does one that a rule fails; one
+//! that no pattern of a rule is for goes on here, whatever the rule does.
 
 use std::{
     cell::Cell,
@@ -68,8 +69,10 @@ struct Compiled {
     rtype: u16,
     /// The longest first: of those that a name is in, the first counts.
     zones: Vec<Zone>,
-    /// `None`: the long way answers.
-    denies: Option<Denies>,
+    /// `None`: the long way has to say.
+    names: Option<Names>,
+    /// Code of the denial. `None`: the long way answers.
+    code: Option<u16>,
 }
 
 struct Zone {
@@ -81,8 +84,8 @@ struct Zone {
     count: u16,
 }
 
-struct Denies {
-    code: u16,
+/// Which names in its zones a rule is for.
+struct Names {
     /// None: every name.
     patterns: Automata,
     /// Zones in wire form, with their labels, where other names go on.
@@ -140,14 +143,13 @@ impl Denials {
             let mut zones = compiled.zones.iter();
             let zone = zones.position(|zone| name.labels_above(&zone.wire, zone.labels).is_some());
             let Some(zone) = zone else { continue };
-            let Some(denies) = compiled.denies.as_ref().filter(|_| is_usual(qtype)) else {
-                return Judgement::Unsure;
-            };
-            let code = denies.code;
-            return match denies.are_for(name) {
-                Some(true) => Judgement::Denied(Denial { of: self, rule, zone, code }),
-                Some(false) if denies.hand_on(name) => continue,
-                Some(false) | None => Judgement::Unsure,
+            let is_for = compiled.names.as_ref().and_then(|names| names.include(name));
+            return match (is_for, compiled.code) {
+                (Some(true), Some(code)) if is_usual(qtype) => {
+                    Judgement::Denied(Denial { of: self, rule, zone, code })
+                }
+                (Some(false), _) if compiled.hands_on(name) => continue,
+                _ => Judgement::Unsure,
             };
         }
         Judgement::Pass
@@ -194,11 +196,18 @@ impl Compiled {
         if rule.class != ANY && rule.class != CLASS_IN {
             return None;
         }
-        let of_rule = |(denies, zones)| Compiled { rtype: rule.rtype, zones, denies };
-        Denies::of(rule)
-            .and_then(|denies| Some((Some(denies), Zone::all(rule)?)))
-            .or_else(|| Some((None, Zone::bare(&rule.zones))))
-            .map(of_rule)
+        let zones = Zone::all(rule);
+        Some(Compiled {
+            rtype: rule.rtype,
+            names: Names::of(rule),
+            code: zones.as_ref().and_then(|_| code(rule)),
+            zones: zones.unwrap_or_else(|| Zone::bare(&rule.zones)),
+        })
+    }
+
+    fn hands_on(&self, name: &FoldedName) -> bool {
+        let zones = self.names.iter().flat_map(|names| &names.fallthrough);
+        zones.into_iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }
 }
 
@@ -232,33 +241,22 @@ impl Zone {
     }
 }
 
-impl Denies {
-    /// What the rule does, its records apart; `None` if it may do more than deny.
+impl Names {
+    /// `None` if a pattern takes too much room, or a zone is written in an unusual way.
     fn of(rule: &Rule) -> Option<Self> {
-        let has_more = !(rule.answers.is_empty()
-            && rule.additionals.is_empty()
-            && rule.variables.is_empty()
-            && rule.conditions.is_empty()
-            && rule.extended_error.is_none());
-        // The order of several records may be turned where the code is NOERROR.
-        let turns = rule.rcode == rcode::NOERROR && rule.authorities.len() > 1;
-        if has_more || turns || rule.rcode == rcode::SERVFAIL || rule.rcode > MAX_CODE {
-            return None;
-        }
         let zone = |zone: &Domain| {
             let wire = zone.to_wire();
             let labels = count_labels(&wire);
             is_usual_name(zone).then_some((wire, labels))
         };
-        Some(Denies {
-            code: rule.rcode,
+        Some(Names {
             patterns: rule.patterns.iter().map(automaton).collect::<Option<_>>()?,
             fallthrough: rule.fallthrough.iter().map(zone).collect::<Option<_>>()?,
         })
     }
 
     /// Whether one of the patterns finds something in the name; `None` if that can't be told here.
-    fn are_for(&self, name: &FoldedName) -> Option<bool> {
+    fn include(&self, name: &FoldedName) -> Option<bool> {
         if self.patterns.is_empty() {
             return Some(true);
         }
@@ -270,10 +268,6 @@ impl Denies {
             }
         }
         Some(false)
-    }
-
-    fn hand_on(&self, name: &FoldedName) -> bool {
-        self.fallthrough.iter().any(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }
 }
 
@@ -301,6 +295,19 @@ impl Data for ZoneAlone<'_> {
         self.varies.set(true);
         String::new()
     }
+}
+
+/// The code of a rule that does no more than deny.
+fn code(rule: &Rule) -> Option<u16> {
+    let has_more = !(rule.answers.is_empty()
+        && rule.additionals.is_empty()
+        && rule.variables.is_empty()
+        && rule.conditions.is_empty()
+        && rule.extended_error.is_none());
+    // The order of several records may be turned where the code is NOERROR.
+    let turns = rule.rcode == rcode::NOERROR && rule.authorities.len() > 1;
+    let fits = rule.rcode <= MAX_CODE && rule.rcode != rcode::SERVFAIL;
+    (fits && !has_more && !turns).then_some(rule.rcode)
 }
 
 fn unused(rules: &[Compiled]) -> Box<[Box<[OnceLock<ByType>]>]> {

@@ -324,6 +324,7 @@ fn denials_and_hosts_go_the_short_way() {
         ("shopping.web.example.org.", A, true),
         ("x.web.example.org.", A, false),
         ("web-0.example.org.", TXT, false),
+        ("example.org.", TXT, true),
         ("web.example.org.", MX, true),
         ("shop.pod.cluster.local.", SRV, true),
         ("web.pod.cluster.local.", SRV, false),

@@ -43,7 +43,7 @@ pub(super) fn denials() -> template::config::Config {
             fallthrough
         }
         template IN TXT . {
-            authority "{{ .Zone }} 60 IN NS ns.example.org."
+            authority "{{ .Zone }} 60 IN TXT x"
             fallthrough
         }
         template IN SRV pod.cluster.local {

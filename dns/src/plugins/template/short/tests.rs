@@ -53,6 +53,7 @@ fn questions_are_denied_handed_on_or_left_to_the_long_way() {
          template IN AAAA a.test {\nmatch ^x[.] \\by\\b\nfallthrough sub.a.test\n}\n\
          template CH ANY . {\nrcode REFUSED\n}\n\
          template IN A b.test {\nanswer \"{{ .Name }} A 192.0.2.1\"\n}\n\
+         template IN SRV c.test {\nmatch ^ip-\nanswer \"{{ .Name }} SRV 1 1 1 a.\"\nfallthrough\n}\n\
          template IN MX {\nrcode REFUSED\n}",
     );
     use rtype::{A, AAAA, SOA, TXT};
@@ -71,6 +72,9 @@ fn questions_are_denied_handed_on_or_left_to_the_long_way() {
         ("b.test.", A, "long"),
         ("b.test.", AAAA, "on"),
         ("b.test.", rtype::ANY, "long"),
+        ("ip-1.c.test.", rtype::SRV, "long"),
+        ("1.c.test.", rtype::SRV, "on"),
+        ("1.c.test.", rtype::ANY, "5"),
         ("c.test.", MX, "5"),
         (".", MX, "5"),
         ("c.test.", TXT, "on"),
