@@ -14,6 +14,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnstap;
 pub mod errors;
 pub mod extension;
 pub mod file;
@@ -99,6 +100,8 @@ pub enum PluginConfig {
     Nsid(nsid::config::Config),
     /// `bufsize`.
     Bufsize(bufsize::config::Config),
+    /// All `dnstap` directives of a block.
+    Dnstap(dnstap::config::Config),
     /// `local`.
     Local(local::config::Config),
     /// `dns64`.
@@ -171,6 +174,7 @@ impl PluginConfig {
             Self::Shed(_) => "shed",
             Self::On(_) => "on",
             Self::Cancel(_) => "cancel",
+            Self::Dnstap(_) => "dnstap",
             Self::Local(_) => "local",
             Self::Dns64(_) => "dns64",
             Self::Chaos(_) => "chaos",
@@ -222,6 +226,7 @@ impl PluginConfig {
         match (self, other) {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
+            (Self::Dnstap(all), Self::Dnstap(more)) => all.taps.extend(more.taps),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
             (Self::Secondary(all), Self::Secondary(more)) => all.absorb(more),
             (Self::Transfer(all), Self::Transfer(more)) => all.rules.extend(more.rules),
@@ -288,7 +293,7 @@ pub const REGISTRY: [Entry; 62] = [
     }),
     once("errors", |line, cx| errors::config::parse(line, cx).map(PluginConfig::Errors)),
     repeats("log", |line, cx| log::config::parse(line, cx).map(PluginConfig::Log)),
-    not_yet("dnstap"),
+    repeats("dnstap", |line, cx| dnstap::config::parse(line, cx).map(PluginConfig::Dnstap)),
     once("local", |line, cx| local::config::parse(line, cx).map(PluginConfig::Local)),
     once("dns64", |line, cx| dns64::config::parse(line, cx).map(PluginConfig::Dns64)),
     not_yet("siit"),

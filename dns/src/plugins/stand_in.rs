@@ -19,7 +19,7 @@ use crate::{
         Chain, Failure, FailureReason, Labels, Next, Origin, Outcome, Plugin, Query, Transport,
         Upward,
     },
-    plugins::metadata::Metadata,
+    plugins::{dnstap::Taps, metadata::Metadata},
     server::routes::{Block, Routes},
 };
 
@@ -91,6 +91,7 @@ impl Chained {
             series: None,
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: None,
             panics: Arc::default(),
             labels: Arc::default(),

@@ -132,6 +132,10 @@ pub async fn replies(
         return Some(bytes.into());
     };
     let query = block.bounded(query);
+    let visit = match purpose {
+        Purpose::Reply => block.taps.query(&query, request),
+        Purpose::Renewal => None,
+    };
     let outcome = block.run(&query).await;
     if matches!(&outcome, Err(failure) if failure.reason == FailureReason::Dropped) {
         // Counted as CoreDNS counts it: a reply of no octets that no plugin wrote.
@@ -150,6 +154,9 @@ pub async fn replies(
         None => fit(&reply, query.size_limit())?,
     };
     note(block, recorder, &query, &reply, &first, by_chain);
+    if let Some(visit) = &visit {
+        visit.answered(&first);
+    }
     Some(Replies { first, rest })
 }
 

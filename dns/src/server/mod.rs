@@ -17,6 +17,7 @@ pub mod interfaces;
 pub mod listening;
 pub mod long;
 mod messages;
+pub mod outbox;
 mod pace;
 mod places;
 pub mod quic;
@@ -38,7 +39,7 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use self::{
@@ -48,6 +49,7 @@ use self::{
     handover::{Handed, Inherited},
     http::HttpServers,
     listening::{Ending, ListenError, Listening, Shared},
+    outbox::Outbox,
     setup::{Plan, SetupError, Workshop},
     udp::LongWay,
 };
@@ -74,6 +76,8 @@ use crate::{
 const LONG_ROOM: usize = 8192;
 /// What is in work when the server stops is answered within this time, as in CoreDNS.
 const GRACE: Duration = Duration::from_secs(5);
+/// What waits to be sent elsewhere then is sent within this time.
+const SENDING: Duration = Duration::from_secs(2);
 /// With a saved state the source is waited for no longer than this.
 const WITH_SAVED_STATE: Duration = Duration::from_secs(1);
 /// Connections at once, whatever they speak.
@@ -163,6 +167,7 @@ struct Serving {
     lameduck: Duration,
     reload: Option<reload::config::Config>,
     hooks: Vec<Hook>,
+    outboxes: Vec<Arc<dyn Outbox>>,
 }
 
 impl Server {
@@ -313,6 +318,11 @@ impl Server {
             sleep(Duration::from_millis(2)).await;
         }
         serving.keep.clear();
+        let outboxes = std::mem::take(&mut serving.outboxes);
+        let sent = futures::future::join_all(outboxes.iter().map(|outbox| outbox.finish()));
+        if timeout(SENDING, sent).await.is_err() {
+            tracing::warn!("what was to be sent elsewhere is not all sent");
+        }
     }
 
     /// Every socket that can be handed on.
@@ -346,7 +356,17 @@ impl Server {
         let opened = serving.listening.open(&plan.wanted, inherited)?;
         let opened_http = serving.http.open(&plan.pages, inherited).await?;
         let Plan {
-            wanted, pages, lameduck, reload, watched, keep, once_served, debug, hooks, ..
+            wanted,
+            pages,
+            lameduck,
+            reload,
+            watched,
+            keep,
+            once_served,
+            debug,
+            hooks,
+            outboxes,
+            ..
         } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
         let Workshop { runtime, metrics, .. } = &self.workshop;
@@ -356,6 +376,7 @@ impl Server {
         metrics.clusters.show(watched);
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
+        serving.outboxes = outboxes;
         for start in once_served {
             start();
         }

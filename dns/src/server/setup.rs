@@ -22,6 +22,7 @@ use super::{
     endpoint::{Endpoint, Manners},
     http::Pages,
     listening::Wanted,
+    outbox::Outbox,
     places::{cores, listen_hosts, resolve},
     quic,
     routes::{Block, Routes},
@@ -116,6 +117,8 @@ pub struct Plan {
     pub debug: bool,
     /// Commands of `on`.
     pub hooks: Vec<Hook>,
+    /// What is sent elsewhere.
+    pub outboxes: Vec<Arc<dyn Outbox>>,
     /// What to do once it is served, on the server's runtime.
     pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -195,6 +198,7 @@ impl<'a> Builder<'a> {
                 keep: Vec::new(),
                 debug: false,
                 hooks: Vec::new(),
+                outboxes: Vec::new(),
                 once_served: Vec::new(),
             },
         })
@@ -258,6 +262,7 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    taps: parts.taps.clone(),
                     payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
                     labels: Arc::new(labels),

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     metrics::{Metrics, Series},
     plugin::{Next, Outcome, Plugin, Transport},
-    plugins::stand_in::StandIn,
+    plugins::{dnstap::Taps, stand_in::StandIn},
 };
 
 /// A server with one block of these plugins for all names.
@@ -43,6 +43,7 @@ impl Rig {
             series: Some(series(".")),
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: Some(1232),
             panics: Arc::default(),
             labels: Arc::default(),

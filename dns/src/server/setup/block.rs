@@ -23,6 +23,7 @@ use crate::{
         cancel::Cancel,
         chaos::Chaos,
         dns64::Dns64,
+        dnstap::Taps,
         errors::{ErrorLog, stack},
         extension::Extended,
         file::File,
@@ -48,6 +49,7 @@ use crate::{
     server::{
         cluster_source::ClusterReady,
         endpoint::Endpoint,
+        outbox::Outbox,
         routes::own_addresses,
         short::{ClaimNames, ShortPlan},
     },
@@ -64,6 +66,7 @@ pub(super) struct Parts {
     pub(super) only_long: bool,
     pub(super) errors: Option<Arc<ErrorLog>>,
     pub(super) log: Option<Arc<QueryLog>>,
+    pub(super) taps: Taps,
     /// `shed` is there.
     pub(super) shed: bool,
     /// `bufsize`.
@@ -142,6 +145,15 @@ impl Builder<'_> {
                 // Labels are worked out where the query is an object.
                 parts.only_long |= parts.metadata.is_some() && log.wants_labels();
                 parts.log = Some(log);
+            }
+            PluginConfig::Dnstap(config) => {
+                let taps = Taps::new(config, &self.workshop.metrics)
+                    .map_err(|what| SetupError::Plugin { plugin: "dnstap", what })?;
+                self.plan.outboxes.extend(taps.all().map(|tap| Arc::clone(tap) as Arc<dyn Outbox>));
+                parts.taps = taps.clone();
+                self.plan.once_served.push(Box::new(move || taps.start()));
+                // What is told takes more than the short way may.
+                parts.only_long = true;
             }
             PluginConfig::Loadbalance(config) => {
                 parts.chain.push(Arc::new(Loadbalance::start(config)));
@@ -255,7 +267,7 @@ impl Builder<'_> {
             PluginConfig::Forward(config) => {
                 let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
                 let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
-                let forward = self.forward(config, followed).await?;
+                let forward = self.forward(config, followed, &parts.taps).await?;
                 parts.forwards.push(Arc::clone(&forward));
                 parts.chain.push(forward);
             }
@@ -287,8 +299,10 @@ impl Builder<'_> {
         &self,
         config: &forward::config::Config,
         followed: bool,
+        taps: &Taps,
     ) -> Result<Arc<Forward>, SetupError> {
-        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
+        let metrics = &self.workshop.metrics.forward;
+        let started = Forward::start(config, metrics, followed, taps.clone()).await;
         started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
     }
 

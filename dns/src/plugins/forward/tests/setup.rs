@@ -13,7 +13,7 @@ use crate::{
     metrics::{Metrics, Series},
     plugin::{Answer, Chain, Next, Origin, Outcome, Plugin, Query, Transport, Upward},
     plugins::metadata::Metadata,
-    plugins::{PluginConfig, forward::Forward},
+    plugins::{PluginConfig, dnstap::Taps, forward::Forward},
     server::routes::Routes,
 };
 
@@ -56,7 +56,9 @@ impl Setup {
         let mut forwards = Vec::new();
         for (number, config) in configs.iter().enumerate() {
             let followed = number + 1 < configs.len();
-            forwards.push(Forward::start(config, &metrics.forward, followed).await.unwrap());
+            forwards.push(
+                Forward::start(config, &metrics.forward, followed, Taps::default()).await.unwrap(),
+            );
         }
         let mut chain: Vec<Arc<dyn Plugin>> = Vec::new();
         chain.extend(forwards.iter().map(|forward| Arc::clone(forward) as Arc<dyn Plugin>));

@@ -23,6 +23,7 @@ use crate::{
         PluginConfig,
         any::Any,
         dns64::{self, Dns64, prefix::Prefix},
+        dnstap::Taps,
         header::{
             Header,
             config::{Config, Edits},
@@ -121,6 +122,7 @@ impl Beside {
             series: None,
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: self.payload,
             panics: Arc::default(),
             labels: Arc::default(),
