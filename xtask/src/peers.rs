@@ -30,13 +30,14 @@ const KUBERNETES: &str = "1.37.2";
 const CONTAINERD: &str = "2.4.2";
 
 /// What `cargo xtask test` and the benchmarks need.
-const PEERS: [Peer; 6] = [
+const PEERS: [Peer; 7] = [
     plain("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
     plain("coredns", "coredns", "github.com/coredns/coredns"),
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     plain("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
+    plain("dnstap", "dnstap", "github.com/dnstap/golang-dnstap/dnstap"),
 ];
 
 /// Where the Prometheus operator has the definitions of its kinds, and those that our chart uses.

@@ -13,6 +13,7 @@ const READMES: &[(&str, &str)] = &[
     ("chaos", include_str!("chaos/README.md")),
     ("debug", include_str!("debug/README.md")),
     ("dns64", include_str!("dns64/README.md")),
+    ("dnstap", include_str!("dnstap/README.md")),
     ("errors", include_str!("errors/README.md")),
     ("file", include_str!("file/README.md")),
     ("forward", include_str!("forward/README.md")),

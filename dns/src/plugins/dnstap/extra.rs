@@ -33,7 +33,8 @@ fn value(field: Field, query: &Query) -> String {
         Field::Name => text::folded(query.name()),
         Field::Class => query.class().to_string(),
         Field::Proto => origin.transport.label().to_owned(),
-        Field::Size => query.size.to_string(),
+        // On the way to an upstream it may be another one than what came.
+        Field::Size => query.message.to_vec().map_or(query.size, |bytes| bytes.len()).to_string(),
         Field::Remote => address(origin.client.ip()),
         Field::Port => origin.client.port().to_string(),
         Field::Local => address(origin.local.ip()),
