@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     plugin::Query,
     plugins::log::format::{Field, Piece},
-    wire::text,
+    wire::{mnemonics, text},
 };
 
 /// What stands where there is no value, as in a log line.
@@ -29,9 +29,9 @@ pub(super) fn fill(pieces: &[Piece], query: &Query) -> Vec<u8> {
 fn value(field: Field, query: &Query) -> String {
     let origin = &query.origin;
     match field {
-        Field::Type => query.rtype().to_string(),
+        Field::Type => mnemonics::rtype_text(query.rtype().into()).into_owned(),
         Field::Name => text::folded(query.name()),
-        Field::Class => query.class().to_string(),
+        Field::Class => mnemonics::class_text(query.class().into()).into_owned(),
         Field::Proto => origin.transport.label().to_owned(),
         // On the way to an upstream it may be another one than what came.
         Field::Size => query.message.to_vec().map_or(query.size, |bytes| bytes.len()).to_string(),
