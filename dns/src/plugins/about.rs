@@ -43,6 +43,7 @@ const READMES: &[(&str, &str)] = &[
     ("template", include_str!("template/README.md")),
     ("timeouts", include_str!("timeouts/README.md")),
     ("tls", include_str!("tls/README.md")),
+    ("trace", include_str!("trace/README.md")),
     ("transfer", include_str!("transfer/README.md")),
     ("view", include_str!("view/README.md")),
     ("whoami", include_str!("whoami/README.md")),

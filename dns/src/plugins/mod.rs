@@ -48,6 +48,7 @@ pub(crate) mod stand_in;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod trace;
 pub mod transfer;
 pub mod view;
 pub mod whoami;
@@ -84,6 +85,8 @@ pub enum PluginConfig {
     Reload(reload::config::Config),
     /// All `bind` lines of a block.
     Bind(bind::config::Config),
+    /// `trace`.
+    Trace(Box<trace::config::Config>),
     /// `ready`.
     Ready(ready::config::Config),
     /// `health`.
@@ -164,6 +167,7 @@ impl PluginConfig {
             Self::Multisocket(_) => "multisocket",
             Self::Reload(_) => "reload",
             Self::Bind(_) => "bind",
+            Self::Trace(_) => "trace",
             Self::Ready(_) => "ready",
             Self::Health(_) => "health",
             Self::Prometheus(_) => "prometheus",
@@ -283,7 +287,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("bufsize", |line, cx| bufsize::config::parse(line, cx).map(PluginConfig::Bufsize)),
     repeats("bind", |line, cx| bind::config::parse(line, cx).map(PluginConfig::Bind)),
     once("debug", |line, cx| debug::config::parse(line, cx).map(PluginConfig::Debug)),
-    not_yet("trace"),
+    once("trace", |line, cx| trace::config::parse(line, cx).map(Box::new).map(PluginConfig::Trace)),
     once("ready", |line, cx| ready::config::parse(line, cx).map(PluginConfig::Ready)),
     once("health", |line, cx| health::config::parse(line, cx).map(PluginConfig::Health)),
     not_yet("pprof"),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     metrics::{Recorder, counters::Observation},
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
-    plugins::{debug, metadata::Metadata},
+    plugins::{debug, metadata::Metadata, trace::span::Current},
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,
@@ -118,6 +118,7 @@ pub async fn replies(
         upward,
         metadata: Metadata::default(),
         labels: Arc::default(),
+        span: Current::default(),
     };
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
         return fit(&bad_version(&query, edns), query.size_limit()).map(Replies::from);

@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 44] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 45] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -205,6 +205,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 44] = [
         "tls",
         include_str!("../../plugins/tls/cases.txt"),
         include_str!("../../plugins/tls/README.md"),
+    ),
+    (
+        "trace",
+        include_str!("../../plugins/trace/cases.txt"),
+        include_str!("../../plugins/trace/README.md"),
     ),
     (
         "transfer",

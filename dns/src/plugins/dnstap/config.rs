@@ -2,20 +2,18 @@
 
 use std::path::PathBuf;
 
-use rustls_pki_types::ServerName;
-
 use crate::{
     corefile::{
         cause::Cause,
         checker::Checker,
         tree::{Line, Token},
-        values::{Host, HostPort},
+        values::HostPort,
     },
     plugins::{
         chaos::config::VERSION,
         log::format::{Piece, compile},
         nsid::machine_name,
-        tls::{self, config::ClientAuth},
+        tls::{self, config::ClientAuth, trust::Trust},
     },
 };
 
@@ -54,8 +52,8 @@ pub enum Receiver {
     Connect {
         /// Where it listens.
         to: Endpoint,
-        /// The name that its certificate must have, over TLS: `None` takes any certificate.
-        trust: Option<ServerName<'static>>,
+        /// For TLS.
+        trust: Option<Trust>,
         /// Send buffer of the socket, in MiB.
         write_buffer: u32,
         /// Room of the queue, in 10,000 payloads.
@@ -195,13 +193,13 @@ fn network(token: &Token, address: &str, cx: &mut Checker<'_>) -> Option<HostPor
     found
 }
 
-/// The name that a receiver over TLS must have.
+/// How a receiver over TLS is trusted.
 fn trusted(
     endpoint: &Endpoint,
     socket: &Token,
     properties: &Properties,
     cx: &mut Checker<'_>,
-) -> Option<Option<ServerName<'static>>> {
+) -> Option<Option<Trust>> {
     if let Some(line) = &properties.tls {
         cx.mistake_with(
             line.span(),
@@ -216,18 +214,11 @@ fn trusted(
         }
         return Some(None);
     };
-    if properties.skip_verify.is_some() {
-        return Some(None);
-    }
-    let name = match &address.host {
-        Host::Ip(address) => Some(ServerName::IpAddress((*address).into())),
-        Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
-        Host::Any => None,
-    };
-    if name.is_none() {
+    let trust = Trust::new(&address.host, properties.skip_verify.is_none());
+    if trust.is_none() {
         cx.not(socket, "an address with a host that can have a certificate");
     }
-    name.map(Some)
+    trust.map(Some)
 }
 
 fn listening(

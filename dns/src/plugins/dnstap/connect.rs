@@ -28,7 +28,7 @@ const TELL: Duration = Duration::from_secs(10);
 /// Where, and how.
 pub(super) struct Dial {
     pub(super) to: Endpoint,
-    /// How TLS is spoken, and the name to ask for; for [`Endpoint::Tls`].
+    /// How TLS is spoken, and the name to ask for; if it is.
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
     /// Octets.
     pub(super) write_buffer: usize,

@@ -11,7 +11,6 @@ mod listen;
 pub mod message;
 mod queue;
 mod sending;
-mod trust;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -289,9 +288,9 @@ impl Way {
     ) -> Result<(Self, BoxFuture<'static, ()>), String> {
         match receiver {
             Receiver::Connect { to, trust, write_buffer, queue } => {
-                let tls = match to {
-                    Endpoint::Tls(address) => Some(trust::connector(trust.as_ref(), address)?),
-                    _ => None,
+                let tls = match trust {
+                    Some(trust) => Some((trust.connector()?, trust.name.clone())),
+                    None => None,
                 };
                 let times = *queue as usize;
                 let queue = Arc::new(Queue::new(times * PAYLOADS, times * OCTETS, lost));

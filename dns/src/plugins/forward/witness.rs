@@ -1,4 +1,5 @@
-//! Asking an upstream while others look on: what is asked and what comes back is told to `dnstap`.
+//! Asking an upstream while others look on: what is asked and what comes back is told to `dnstap`, and how
+//! long it takes to `trace`.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -25,6 +26,10 @@ pub(super) async fn ask(
     way: Way,
     taps: &Taps,
 ) -> Result<Message, AskError> {
+    let mut open = query.span.child("connect");
+    if let Some(open) = &mut open {
+        open.tag("peer.address", &*remote.to);
+    }
     if taps.is_empty() {
         return remote.ask(outgoing, way).await;
     }

@@ -5,3 +5,4 @@ pub mod config;
 pub mod identity;
 mod keylog;
 pub mod material;
+pub mod trust;

@@ -62,7 +62,8 @@ impl Rig {
     async fn ask(&self, message: &Message) -> Option<Message> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
         let received = Instant::now();
-        let origin = Origin { client: any, local: any, transport: Transport::Udp, received };
+        let origin =
+            Origin { client: any, local: any, transport: Transport::Udp, received, parent: None };
         let request = message.to_vec().unwrap();
         let answer = answer(&self.routes, &self.recorder, &request, origin, Purpose::Reply);
         answer.await.map(|bytes| Message::from_vec(&bytes).unwrap())

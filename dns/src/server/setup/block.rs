@@ -42,6 +42,7 @@ use crate::{
         secondary::Secondary,
         template::Template,
         tls::{self, identity::Identity},
+        trace::{self, Trace},
         transfer::{Transfer, source::Source},
         view::View,
         whoami::Whoami,
@@ -146,6 +147,7 @@ impl Builder<'_> {
                 parts.only_long |= parts.metadata.is_some() && log.wants_labels();
                 parts.log = Some(log);
             }
+            PluginConfig::Trace(config) => self.trace(config, server, hosts, parts)?,
             PluginConfig::Dnstap(config) => {
                 let taps = Taps::new(config, &self.workshop.metrics)
                     .map_err(|what| SetupError::Plugin { plugin: "dnstap", what })?;
@@ -293,6 +295,36 @@ impl Builder<'_> {
             .map_err(|what| SetupError::Plugin { plugin: "tls", what })?;
         self.identities.push((config.clone(), Arc::clone(&identity)));
         Ok(identity)
+    }
+
+    fn trace(
+        &mut self,
+        config: &trace::config::Config,
+        server: &ServerConfig,
+        hosts: &[IpAddr],
+        parts: &mut Parts,
+    ) -> Result<(), SetupError> {
+        let mut beside = Vec::new();
+        for plugin in &server.plugins {
+            let times = match plugin {
+                PluginConfig::Dnstap(config) => config.taps.len(),
+                plugin if trace::BESIDE.contains(&plugin.name()) => 1,
+                _ => 0,
+            };
+            beside.extend(std::iter::repeat_n(plugin.name(), times));
+        }
+        let port = server.served(self.workshop.default_port).next().map(|(_, _, port)| port);
+        // As in CoreDNS, only what `bind` says.
+        let host = server.bind().and(hosts.first());
+        let at = host.zip(port).map(|(host, port)| SocketAddr::new(*host, port));
+        let trace = Trace::new(config, at, beside, &self.workshop.metrics)
+            .map_err(|what| SetupError::Plugin { plugin: "trace", what })?;
+        self.plan.outboxes.push(trace.outbox());
+        let starting = Arc::clone(&trace);
+        self.plan.once_served.push(Box::new(move || starting.start()));
+        parts.chain.push(trace);
+        parts.only_long = true;
+        Ok(())
     }
 
     async fn forward(

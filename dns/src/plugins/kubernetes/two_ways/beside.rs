@@ -174,7 +174,8 @@ fn short(block: &Block, request: &[u8]) -> Option<Vec<u8>> {
 fn long(routes: &Arc<Routes>, metrics: &Metrics, request: &[u8]) -> Vec<u8> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
     let received = Instant::now();
-    let origin = Origin { client: any, local: any, transport: Transport::Udp, received };
+    let origin =
+        Origin { client: any, local: any, transport: Transport::Udp, received, parent: None };
     let recorder = metrics.queries().recorder();
     let answer = long::answer(routes, &recorder, request, origin, Purpose::Reply);
     tokio::runtime::Builder::new_current_thread()
