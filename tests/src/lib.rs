@@ -6,6 +6,7 @@
 pub mod asking;
 pub mod certificates;
 pub mod clients;
+pub mod collector;
 pub mod control_plane;
 pub mod dns;
 pub mod dnstap;
