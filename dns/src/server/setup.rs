@@ -13,7 +13,9 @@ use std::{
 };
 
 use daymark_cluster::{Kind, Needs};
+use http::HeaderMap;
 use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
 
 use self::block::Parts;
 use super::{
@@ -45,6 +47,7 @@ use crate::{
         r#loop::Fatal,
         metadata::Collector,
         on::config::Hook,
+        prometheus::web::Web,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
         shed::Shed,
@@ -153,7 +156,7 @@ struct Builder<'a> {
 enum Page {
     Health,
     Ready,
-    Metrics,
+    Metrics { tls: Option<TlsAcceptor>, headers: HeaderMap, web: Web },
 }
 
 impl<'a> Builder<'a> {
@@ -302,17 +305,30 @@ impl<'a> Builder<'a> {
         }
         let state = Arc::clone(&self.workshop.state);
         let readiness = Arc::new(Readiness::new(self.monitor, self.ready, state));
+        let mut webs: HashMap<SocketAddr, Web> = HashMap::new();
         for (place, page) in self.pages {
             for address in resolve(&place).await? {
+                let web = match &page {
+                    Page::Metrics { web, .. } => web.clone(),
+                    Page::Health | Page::Ready => Web::default(),
+                };
+                let before = webs.entry(address).or_insert_with(|| web.clone());
+                if *before != web {
+                    let what = format!("pages at {address} need the same `tls`, or none");
+                    return Err(SetupError::Plugin { plugin: "prometheus", what });
+                }
                 let pages = self.plan.pages.entry(address).or_default();
-                match page {
+                match &page {
                     Page::Health => {
                         pages.health = true;
                         let probe = Probe::start(address, &self.workshop.metrics);
                         self.plan.keep.push(Box::new(probe));
                     }
                     Page::Ready => pages.ready = Some(Arc::clone(&readiness)),
-                    Page::Metrics => pages.metrics = Some(Arc::clone(&self.workshop.metrics)),
+                    Page::Metrics { tls, headers, .. } => {
+                        pages.metrics = Some(Arc::clone(&self.workshop.metrics));
+                        (pages.tls, pages.headers) = (tls.clone(), headers.clone());
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use prometheus::IntCounterVec;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, KeyLog, NoKeyLog, ServerConfig,
-    SignatureScheme,
+    SignatureScheme, SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::ring,
     server::{
@@ -83,8 +83,20 @@ impl Identity {
     /// # Errors
     /// If the library takes none of its own versions; never seen.
     pub fn server_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
+        self.server_config_of(rustls::DEFAULT_VERSIONS, protocols)
+    }
+
+    /// As [`Identity::server_config`], for these versions of TLS.
+    ///
+    /// # Errors
+    /// If the library takes none of them.
+    pub fn server_config_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&[u8]],
+    ) -> Result<ServerConfig, Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?;
+            .with_protocol_versions(versions)?;
         let builder = match self.current.0.load().clients {
             None => builder.with_no_client_auth(),
             Some(_) => builder.with_client_cert_verifier(Arc::clone(&self.current) as _),

@@ -164,7 +164,7 @@ impl Trace {
                 let high = match self.format {
                     Format::Zipkin => 0,
                     // The time, as Datadog's own tracers have it.
-                    Format::Datadog => micros(SystemTime::now()) / 1_000_000 << 32,
+                    Format::Datadog => (micros(SystemTime::now()) / 1_000_000) << 32,
                     Format::Otlp => random_id(),
                 };
                 Open::new(WHOLE, TraceId { high, low: id }, id, None, reporter)

@@ -6,6 +6,7 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Builder, Page, SetupError};
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
         metadata::Provider,
         minimal::Minimal,
         nsid::Nsid,
+        prometheus::web::Web,
         rewrite::{Rewrite, short::Renames},
         secondary::Secondary,
         template::Template,
@@ -136,7 +138,8 @@ impl Builder<'_> {
             }
             PluginConfig::Prometheus(config) => {
                 parts.prometheus = true;
-                self.pages.push((config.address.clone(), Page::Metrics));
+                let page = self.metrics_page(&config.web)?;
+                self.pages.push((config.address.clone(), page));
             }
             PluginConfig::Errors(config) => parts.errors = Some(Arc::new(ErrorLog::new(config))),
             PluginConfig::Log(config) => {
@@ -295,6 +298,29 @@ impl Builder<'_> {
             .map_err(|what| SetupError::Plugin { plugin: "tls", what })?;
         self.identities.push((config.clone(), Arc::clone(&identity)));
         Ok(identity)
+    }
+
+    /// The page of metrics as the file of `tls` has it.
+    fn metrics_page(&mut self, web: &Web) -> Result<Page, SetupError> {
+        let failed = |what: String| SetupError::Plugin { plugin: "prometheus", what };
+        let tls = match &web.certificate {
+            None => None,
+            Some(certificate) => {
+                let identity = self.identity(certificate)?;
+                let tls = identity.server_config_of(&web.versions.all(), &[b"http/1.1"]);
+                let tls = tls.map_err(|error| failed(error.to_string()))?;
+                // The certificate's files are looked at as long as somebody holds it.
+                self.plan.keep.push(Box::new(identity));
+                Some(Arc::new(tls).into())
+            }
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in &web.headers {
+            let name = HeaderName::try_from(name).map_err(|error| failed(error.to_string()))?;
+            let value = HeaderValue::try_from(value).map_err(|error| failed(error.to_string()))?;
+            headers.insert(name, value);
+        }
+        Ok(Page::Metrics { tls, headers, web: web.clone() })
     }
 
     fn trace(
