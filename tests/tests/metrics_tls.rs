@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it can go no further")]
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use daymark_tests::{
     certificates::{Authority, Identity, Validity},
     encrypted::{Client, Response},
     pages, peers, ports,
-    process::{Program, retried},
+    process::{Program, eventually, retried},
 };
 use http::Request;
 
@@ -111,7 +111,7 @@ fn metrics_ask_clients_for_certificates() {
                 let client = Client::new(&authority.certificate(), identity).unwrap();
                 served.page(&client).is_ok_and(|response| response.status == 200)
             };
-            retried(|| Ok(anyhow::ensure!(welcome(Some(&own))))).unwrap();
+            eventually("served", || welcome(Some(&own))).unwrap();
             assert_eq!((welcome(None), welcome(Some(&others))), (nobody, unknown), "{kind}");
         }
     });

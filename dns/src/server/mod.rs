@@ -44,7 +44,7 @@ use tokio::{
 
 use self::{
     admission::Admission,
-    cluster_source::{ClusterSource, OpenCluster},
+    cluster_source::ClusterSource,
     endpoint::Endpoint,
     handover::{Handed, Inherited},
     http::HttpServers,
@@ -78,8 +78,6 @@ const LONG_ROOM: usize = 8192;
 const GRACE: Duration = Duration::from_secs(5);
 /// What waits to be sent elsewhere then is sent within this time.
 const SENDING: Duration = Duration::from_secs(2);
-/// With a saved state the source is waited for no longer than this.
-const WITH_SAVED_STATE: Duration = Duration::from_secs(1);
 /// Connections at once, whatever they speak.
 const CONNECTIONS: usize = 4096;
 /// File descriptors that let both bounds be reached, with some for everything else.
@@ -351,7 +349,7 @@ impl Server {
 
     async fn serve(&self, checked: &Checked, inherited: &mut Inherited) -> Result<(), StartError> {
         let plan = setup::build(checked, &self.workshop).await?;
-        wait_for(&plan.wait_for).await;
+        cluster_source::wait_for(&plan.wait_for).await;
         let mut serving = self.serving.lock().await;
         let opened = serving.listening.open(&plan.wanted, inherited)?;
         let opened_http = serving.http.open(&plan.pages, inherited).await?;
@@ -388,31 +386,5 @@ impl Server {
         *self.digest.lock() = checked.digest.clone();
         metrics.configured(&checked.digest, checked.has_reload());
         Ok(())
-    }
-}
-
-/// Waits until every cluster is listed, or its time is up: answers that are not known then are
-/// SERVFAIL until they are. With a saved state nobody waits for a source that is away, nor for long:
-/// but where it answers, what it says is newer.
-async fn wait_for(clusters: &[(Arc<dyn OpenCluster>, Duration)]) {
-    const LOOK: Duration = Duration::from_millis(5);
-    let start = Instant::now();
-    for (cluster, patience) in clusters {
-        let reader = cluster.reader();
-        while reader.saved_at().is_some() && !cluster.is_away() {
-            if start.elapsed() >= WITH_SAVED_STATE.min(*patience) {
-                break;
-            }
-            sleep(LOOK).await;
-        }
-        while !reader.synced() {
-            if start.elapsed() >= *patience {
-                tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");
-                // What a list that stalls has kept back is answered now.
-                reader.stop_waiting();
-                break;
-            }
-            sleep(LOOK).await;
-        }
     }
 }

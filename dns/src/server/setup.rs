@@ -3,6 +3,7 @@
 //! Everything is built anew beside what serves; nothing here touches a socket that is in use.
 
 mod block;
+mod telling;
 
 use std::{
     any::Any,
@@ -156,7 +157,14 @@ struct Builder<'a> {
 enum Page {
     Health,
     Ready,
-    Metrics { tls: Option<TlsAcceptor>, headers: HeaderMap, web: Web },
+    Metrics(Box<Secured>),
+}
+
+/// How metrics are served.
+struct Secured {
+    web: Web,
+    tls: Option<TlsAcceptor>,
+    headers: HeaderMap,
 }
 
 impl<'a> Builder<'a> {
@@ -309,7 +317,7 @@ impl<'a> Builder<'a> {
         for (place, page) in self.pages {
             for address in resolve(&place).await? {
                 let web = match &page {
-                    Page::Metrics { web, .. } => web.clone(),
+                    Page::Metrics(secured) => secured.web.clone(),
                     Page::Health | Page::Ready => Web::default(),
                 };
                 let before = webs.entry(address).or_insert_with(|| web.clone());
@@ -325,8 +333,9 @@ impl<'a> Builder<'a> {
                         self.plan.keep.push(Box::new(probe));
                     }
                     Page::Ready => pages.ready = Some(Arc::clone(&readiness)),
-                    Page::Metrics { tls, headers, .. } => {
+                    Page::Metrics(secured) => {
                         pages.metrics = Some(Arc::clone(&self.workshop.metrics));
+                        let Secured { tls, headers, .. } = &**secured;
                         (pages.tls, pages.headers) = (tls.clone(), headers.clone());
                     }
                 }

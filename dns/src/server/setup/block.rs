@@ -6,7 +6,6 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
-use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Builder, Page, SetupError};
 use crate::{
@@ -39,12 +38,10 @@ use crate::{
         metadata::Provider,
         minimal::Minimal,
         nsid::Nsid,
-        prometheus::web::Web,
         rewrite::{Rewrite, short::Renames},
         secondary::Secondary,
         template::Template,
         tls::{self, identity::Identity},
-        trace::{self, Trace},
         transfer::{Transfer, source::Source},
         view::View,
         whoami::Whoami,
@@ -52,7 +49,6 @@ use crate::{
     server::{
         cluster_source::ClusterReady,
         endpoint::Endpoint,
-        outbox::Outbox,
         routes::own_addresses,
         short::{ClaimNames, ShortPlan},
     },
@@ -151,15 +147,7 @@ impl Builder<'_> {
                 parts.log = Some(log);
             }
             PluginConfig::Trace(config) => self.trace(config, server, hosts, parts)?,
-            PluginConfig::Dnstap(config) => {
-                let taps = Taps::new(config, &self.workshop.metrics)
-                    .map_err(|what| SetupError::Plugin { plugin: "dnstap", what })?;
-                self.plan.outboxes.extend(taps.all().map(|tap| Arc::clone(tap) as Arc<dyn Outbox>));
-                parts.taps = taps.clone();
-                self.plan.once_served.push(Box::new(move || taps.start()));
-                // What is told takes more than the short way may.
-                parts.only_long = true;
-            }
+            PluginConfig::Dnstap(config) => self.dnstap(config, parts)?,
             PluginConfig::Loadbalance(config) => {
                 parts.chain.push(Arc::new(Loadbalance::start(config)));
                 parts.only_long |= !Loadbalance::is_plain(config);
@@ -290,7 +278,10 @@ impl Builder<'_> {
     }
 
     /// The certificate of these settings, one for all blocks that have them.
-    fn identity(&mut self, config: &tls::config::Config) -> Result<Arc<Identity>, SetupError> {
+    pub(super) fn identity(
+        &mut self,
+        config: &tls::config::Config,
+    ) -> Result<Arc<Identity>, SetupError> {
         if let Some((_, held)) = self.identities.iter().find(|(held, _)| held == config) {
             return Ok(Arc::clone(held));
         }
@@ -298,59 +289,6 @@ impl Builder<'_> {
             .map_err(|what| SetupError::Plugin { plugin: "tls", what })?;
         self.identities.push((config.clone(), Arc::clone(&identity)));
         Ok(identity)
-    }
-
-    /// The page of metrics as the file of `tls` has it.
-    fn metrics_page(&mut self, web: &Web) -> Result<Page, SetupError> {
-        let failed = |what: String| SetupError::Plugin { plugin: "prometheus", what };
-        let tls = match &web.certificate {
-            None => None,
-            Some(certificate) => {
-                let identity = self.identity(certificate)?;
-                let tls = identity.server_config_of(&web.versions.all(), &[b"http/1.1"]);
-                let tls = tls.map_err(|error| failed(error.to_string()))?;
-                // The certificate's files are looked at as long as somebody holds it.
-                self.plan.keep.push(Box::new(identity));
-                Some(Arc::new(tls).into())
-            }
-        };
-        let mut headers = HeaderMap::new();
-        for (name, value) in &web.headers {
-            let name = HeaderName::try_from(name).map_err(|error| failed(error.to_string()))?;
-            let value = HeaderValue::try_from(value).map_err(|error| failed(error.to_string()))?;
-            headers.insert(name, value);
-        }
-        Ok(Page::Metrics { tls, headers, web: web.clone() })
-    }
-
-    fn trace(
-        &mut self,
-        config: &trace::config::Config,
-        server: &ServerConfig,
-        hosts: &[IpAddr],
-        parts: &mut Parts,
-    ) -> Result<(), SetupError> {
-        let mut beside = Vec::new();
-        for plugin in &server.plugins {
-            let times = match plugin {
-                PluginConfig::Dnstap(config) => config.taps.len(),
-                plugin if trace::BESIDE.contains(&plugin.name()) => 1,
-                _ => 0,
-            };
-            beside.extend(std::iter::repeat_n(plugin.name(), times));
-        }
-        let port = server.served(self.workshop.default_port).next().map(|(_, _, port)| port);
-        // As in CoreDNS, only what `bind` says.
-        let host = server.bind().and(hosts.first());
-        let at = host.zip(port).map(|(host, port)| SocketAddr::new(*host, port));
-        let trace = Trace::new(config, at, beside, &self.workshop.metrics)
-            .map_err(|what| SetupError::Plugin { plugin: "trace", what })?;
-        self.plan.outboxes.push(trace.outbox());
-        let starting = Arc::clone(&trace);
-        self.plan.once_served.push(Box::new(move || starting.start()));
-        parts.chain.push(trace);
-        parts.only_long = true;
-        Ok(())
     }
 
     async fn forward(
