@@ -133,7 +133,7 @@ pub async fn replies(
         return Some(bytes.into());
     };
     let query = block.bounded(query);
-    let visit = match purpose {
+    let mut visit = match purpose {
         Purpose::Reply => block.taps.query(&query, request),
         Purpose::Renewal => None,
     };
@@ -149,7 +149,7 @@ pub async fn replies(
     }
     let transfer = answer.transfer.take();
     let reply = finished(&query, answer);
-    let mut rest = transfer.map(|transfer| Messages::of(&reply, &transfer));
+    let mut rest = transfer.map(|transfer| Messages::of(&reply, &transfer).told(visit.take()));
     let first = match &mut rest {
         Some(messages) => messages.next()?,
         None => fit(&reply, query.size_limit())?,

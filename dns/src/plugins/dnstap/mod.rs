@@ -69,9 +69,9 @@ enum Way {
 }
 
 /// A client's query, between its coming and its reply.
-pub struct Visit<'a> {
-    taps: &'a Taps,
-    query: &'a Query,
+pub struct Visit {
+    taps: Taps,
+    query: Query,
     came: SystemTime,
 }
 
@@ -126,13 +126,13 @@ impl Taps {
     }
 
     /// Tells of a client's query, of which `bytes` came.
-    pub fn query<'a>(&'a self, query: &'a Query, bytes: &[u8]) -> Option<Visit<'a>> {
+    pub fn query(&self, query: &Query, bytes: &[u8]) -> Option<Visit> {
         if self.is_empty() {
             return None;
         }
         let now = SystemTime::now();
         let came = now.checked_sub(query.origin.received.elapsed()).unwrap_or(now);
-        let visit = Visit { taps: self, query, came };
+        let visit = Visit { taps: self.clone(), query: query.clone(), came };
         self.tell(query, |full| Seen {
             query_message: full.then(|| bytes.to_vec()),
             ..visit.seen(Kind::ClientQuery)
@@ -165,11 +165,11 @@ impl Taps {
     }
 }
 
-impl Visit<'_> {
-    /// Tells of the reply that is sent.
+impl Visit {
+    /// Tells of the reply that is sent, or of one of several.
     pub fn answered(&self, bytes: &[u8]) {
         let (sec, nsec) = since_1970(SystemTime::now());
-        self.taps.tell(self.query, |full| Seen {
+        self.taps.tell(&self.query, |full| Seen {
             response_time_sec: sec,
             response_time_nsec: nsec,
             response_message: full.then(|| bytes.to_vec()),
@@ -358,3 +358,6 @@ fn since_1970(at: SystemTime) -> (Option<u64>, Option<u32>) {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     (Some(since.as_secs()), Some(since.subsec_nanos()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ impl Trace {
         at: Option<SocketAddr>,
         beside: Vec<&'static str>,
         metrics: &Metrics,
-    ) -> Result<Arc<Self>, String> {
+    ) -> Result<Self, String> {
         let lost = metrics.shared(counters(
             "daymark_trace_lost_total",
             "Spans of `trace` that reached nobody, by endpoint.",
@@ -116,7 +116,7 @@ impl Trace {
             config: config.clone(),
         };
         let run = Arc::clone(&reporter).run(exporter);
-        Ok(Arc::new(Trace {
+        Ok(Trace {
             every: config.every,
             format: config.format,
             client_server: config.client_server,
@@ -126,7 +126,7 @@ impl Trace {
             held: Arc::new(Held(Arc::clone(&reporter))),
             reporter,
             run: Mutex::new(Some(Box::pin(run))),
-        }))
+        })
     }
 
     /// Begins to send, on the runtime that calls it.
@@ -272,3 +272,6 @@ impl Sender for Exporter {
 fn micros(at: SystemTime) -> u64 {
     otlp::nanos(at) / 1000
 }
+
+#[cfg(test)]
+mod tests;

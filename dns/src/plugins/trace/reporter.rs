@@ -44,7 +44,7 @@ pub(super) struct Reporter {
     full: Notify,
     end: CancellationToken,
     done: CancellationToken,
-    lost: IntCounter,
+    pub(super) lost: IntCounter,
 }
 
 #[derive(Default)]

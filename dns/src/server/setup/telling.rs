@@ -82,6 +82,7 @@ impl Builder<'_> {
         let at = host.zip(port).map(|(host, port)| SocketAddr::new(*host, port));
         let trace = Trace::new(config, at, beside, &self.workshop.metrics)
             .map_err(|what| SetupError::Plugin { plugin: "trace", what })?;
+        let trace = Arc::new(trace);
         self.plan.outboxes.push(trace.outbox());
         let starting = Arc::clone(&trace);
         self.plan.once_served.push(Box::new(move || starting.start()));
