@@ -23,7 +23,8 @@ fn main() -> ExitCode {
 
 fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     type Trial = fn(&Path, &Path) -> anyhow::Result<()>;
-    let both: [(&str, Trial); 4] = [
+    let both: [(&str, Trial); 5] = [
+        ("a transfer is told message by message", receivers::transfers),
         ("a receiver over a unix socket and one over TCP", receivers::told_to_two),
         ("a receiver over TLS", receivers::receiver_over_tls),
         ("receivers that connect", receivers::receivers_that_connect),

@@ -1,6 +1,7 @@
 //! Receivers of every kind.
 
 use std::{
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
@@ -16,6 +17,7 @@ use daymark_tests::{
     ports,
     process::{eventually, retried},
 };
+use hickory_proto::op::Message;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -240,5 +242,44 @@ pub(super) fn encrypted_transports(folder: &Path, program: &Path) -> anyhow::Res
             kinds(&told)
         );
     }
+    Ok(())
+}
+
+pub(super) fn transfers(folder: &Path, program: &Path) -> anyhow::Result<()> {
+    let receiver = Receiver::unix(&folder.join("tap"))?;
+    let records: String = (0..1500).map(|at| format!("n{at} TXT \"{:>50}\"\n", "")).collect();
+    let zone = format!("$TTL 60\n@ SOA ns root 1 60 60 60 30\n@ NS ns\nns A 192.0.2.1\n{records}");
+    std::fs::write(folder.join("zone"), zone)?;
+    let corefile = ".:@PORT@ {
+        bind 127.0.0.1
+        dnstap @DIR@/tap full
+        transfer a.test {
+            to *
+        }
+        file @DIR@/zone a.test
+    }
+    ";
+    let served = Served::start(folder, program, corefile, &[])?;
+    let mut stream = TcpStream::connect(served.at)?;
+    let query = dns::query("a.test.", "AXFR", None)?.to_vec()?;
+    stream.write_all(&[&(query.len() as u16).to_be_bytes(), &query[..]].concat())?;
+    let (mut messages, mut records) = (Vec::new(), 0);
+    while records < 1504 {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut message)?;
+        records += Message::from_vec(&message)?.answers.len();
+        messages.push(message);
+    }
+    ensure!(messages.len() > 1, "the zone is too small for the test");
+    let told = receiver.wait_for(1 + messages.len())?;
+    ensure!(told.len() == 1 + messages.len(), "{:?}", kinds(&told));
+    let answers = told
+        .iter()
+        .filter_map(|told| told.reply.as_ref())
+        .map(|reply| Message::from_vec(reply).map(|message| message.answers.len()));
+    let answers: usize = answers.sum::<Result<usize, _>>()?;
+    ensure!(answers == 1504, "{answers}");
     Ok(())
 }

@@ -109,7 +109,8 @@ async fn one_of_every_so_many_queries_is_traced() {
 
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_told_and_what_policy_dropped_is_not() {
-    let cases: [(fn() -> Failure, &str, Option<&str>); 3] = [
+    type Case = (fn() -> Failure, &'static str, Option<&'static str>);
+    let cases: [Case; 3] = [
         (
             || Failure::new("forward", FailureReason::Overload("too many".into())),
             "SERVFAIL",
