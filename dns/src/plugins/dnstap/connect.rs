@@ -6,7 +6,7 @@ use rustls_pki_types::ServerName;
 use socket2::SockRef;
 use tokio::{
     net::{TcpStream, UnixStream},
-    time::{interval, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 
@@ -53,11 +53,13 @@ async fn deliver(dial: &Dial, queue: &Queue) {
         let connected = timeout(DIAL, dial.connect()).await;
         let ended = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(mut stream) => {
-                (pause, told) = (BACKOFF.0, false);
-                match sending::deliver(&mut *stream, queue).await {
-                    Ok(()) => return,
-                    Err(error) => format!("Lost the connection to dnstap endpoint: {error}"),
+                let begun = Instant::now();
+                let Err(error) = sending::deliver(&mut *stream, queue).await else { return };
+                // One that ends again and again is like one that is not there.
+                if begun.elapsed() >= BACKOFF.1 {
+                    (pause, told) = (BACKOFF.0, false);
                 }
+                format!("Lost the connection to dnstap endpoint: {error}")
             }
             Err(error) => format!("No connection to dnstap endpoint: {error}"),
         };

@@ -30,7 +30,7 @@ const HANDSHAKE: Duration = Duration::from_secs(4);
 /// While a reload does away with the listener before, its address is not free yet.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Between tries to listen, until [`SETTLE`] is over and afterwards.
-const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(10));
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// The queues of those who listen now.
 pub(super) struct Receivers {
@@ -127,9 +127,12 @@ impl Listening {
 
     async fn listener(&self) -> Listener {
         let start = Instant::now();
-        let mut told = false;
+        let (mut told, mut tries) = (false, 0_u32);
         loop {
-            let error = match bind(&self.on).await {
+            // Each look is a connection to whoever listens there.
+            let look = tries == 0 || told;
+            tries = tries.saturating_add(1);
+            let error = match bind(&self.on, look).await {
                 Ok(listener) => return listener,
                 Err(error) => error,
             };
@@ -165,11 +168,13 @@ impl Listener {
     }
 }
 
-async fn bind(on: &Endpoint) -> io::Result<Listener> {
+/// Opens a listener. With `look`, a unix socket that nobody listens at gives way to it.
+async fn bind(on: &Endpoint, look: bool) -> io::Result<Listener> {
     match on {
         Endpoint::Unix(path) => {
             // A server that was killed leaves its socket behind; nobody listens at it.
-            if let Err(error) = UnixStream::connect(path).await
+            if look
+                && let Err(error) = UnixStream::connect(path).await
                 && error.kind() == io::ErrorKind::ConnectionRefused
             {
                 std::fs::remove_file(path)?;
@@ -203,6 +208,8 @@ async fn serve(stream: Box<dyn Stream>, tls: Option<TlsAcceptor>, receivers: Arc
         io::Result::Ok(stream)
     });
     let error = match begun.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        // Somebody looked whether anybody listens.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
         Err(error) => error,
         Ok(mut stream) => {
             let Some(queue) = receivers.admit() else {
