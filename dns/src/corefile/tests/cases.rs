@@ -4,7 +4,8 @@
 //! block itself, else a directive. A row is `+ LINE` (accepted) or `- LINE -> TEXT` (refused, with TEXT in the
 //! message or its help); ` ; ` stands for a line's end. `-!` is refused though CoreDNS accepts it, `+!` is
 //! accepted though CoreDNS refuses it: those are the differences that people are told about. `+~` is accepted
-//! while CoreDNS would open files or wait for long, so that it cannot be asked about the row alone.
+//! while CoreDNS would open files or wait for long, so that it cannot be asked about the row alone; `-~` is
+//! refused while CoreDNS sometimes panics before it can be asked.
 //!
 //! In `grammar.txt` a case is a whole Corefile below `=== + NAME` or `=== - NAME -> TEXT`, perhaps with
 //! `--- file PATH` and `--- env NAME=VALUE` parts.
