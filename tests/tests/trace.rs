@@ -31,7 +31,8 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         ("a span is shared with the client", formats::shared_span),
         ("Datadog is told of whole queries", formats::datadog),
     ];
-    let ours: [(&str, Trial); 5] = [
+    let ours: [(&str, Trial); 6] = [
+        ("an endpoint that is busy is asked again", faults::endpoint_busy),
         ("OpenTelemetry has the same spans", formats::otlp),
         ("OpenTelemetry over TLS", formats::otlp_over_tls),
         ("an endpoint that is away holds up nobody", faults::endpoint_away),

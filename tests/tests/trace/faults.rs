@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::ensure;
-use daymark_tests::{collector::Collector, dns::Transport, pages, ports};
+use daymark_tests::{collector::Collector, dns::Transport, pages, ports, process::eventually};
 
 use super::{
     spans,
@@ -46,6 +46,21 @@ pub(super) fn endpoint_refuses(folder: &Path, program: &Path) -> anyhow::Result<
     ensure!(whole == 2, "what was refused is not sent again: {whole}");
     let lost = pages::metric(traced.metrics, "daymark_trace_lost_total", "")?;
     ensure!(lost > 1.0, "{lost}");
+    Ok(())
+}
+
+pub(super) fn endpoint_busy(folder: &Path, program: &Path) -> anyhow::Result<()> {
+    let at = loopback(ports::free());
+    let collector = Collector::start(at, None)?;
+    collector.say(503);
+    let mut traced = Traced::start(folder, program, &format!("otlp {at}"))?;
+    traced.ask("www.example.", "A", Transport::Udp)?;
+    traced.program.wait_until_said("failed to send the request: status code 503")?;
+    let before = collector.posted().len();
+    collector.say(200);
+    // The same once more.
+    eventually("sent again", || collector.posted().len() > before)?;
+    ensure!(pages::metric(traced.metrics, "daymark_trace_lost_total", "")? == 0.0);
     Ok(())
 }
 

@@ -41,6 +41,13 @@ use crate::{
 
 /// Plugins that are no part of the chain here, in the order in which CoreDNS's see a query.
 pub const BESIDE: [&str; 4] = ["prometheus", "errors", "log", "dnstap"];
+/// After these OTLP has a request tried again.
+const BUSY: [StatusCode; 4] = [
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
 /// What the span of a whole query is called.
 const WHOLE: &str = "servedns";
 
@@ -252,11 +259,8 @@ impl Sender for Exporter {
         Box::pin(async move {
             match self.target.post(content, &fields, body).await {
                 Ok(status) if status.is_success() => Sent::Taken,
-                // OTLP has these tried again.
-                Ok(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
-                    if self.config.format == Format::Otlp =>
-                {
-                    Sent::Failed("the endpoint is busy".to_owned())
+                Ok(status) if self.config.format == Format::Otlp && BUSY.contains(&status) => {
+                    Sent::Failed(format!("status code {}", status.as_u16()))
                 }
                 Ok(status) => Sent::Refused(format!(
                     "failed the request with status code {}",

@@ -90,7 +90,7 @@ impl Target {
         }
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| error.to_string())?;
-        let exchange = async {
+        let exchange = async move {
             let response = sender.send_request(request).await.map_err(failed)?;
             let status = response.status();
             // What it says besides matters to nobody, but a server may wait until it is read.
