@@ -111,6 +111,7 @@ fn unexpected(what: String) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
     use tokio::io::duplex;
 
     use super::*;
@@ -131,6 +132,26 @@ mod tests {
         assert_eq!(read_control(&mut theirs).await.unwrap(), (STOP, vec![]));
         theirs.write_all(&control(FINISH, &[])).await.unwrap();
         sender.await.unwrap().unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_a_handshake_or_an_error(
+            accept in any::<bool>(),
+            mut octets in vec(any::<u8>(), 0..600),
+        ) {
+            if accept {
+                // So that more than the first number is looked at.
+                octets.splice(0..0, [0, 0, 0, 0, 0, 0, 0, octets.len() as u8, 0, 0, 0, 1]);
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (mut ours, mut theirs) = duplex(1024);
+                theirs.write_all(&octets).await.unwrap();
+                theirs.shutdown().await.unwrap();
+                drop(begin(&mut ours).await);
+            });
+        }
     }
 
     #[tokio::test]

@@ -193,6 +193,14 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_file_or_an_error(text in "[a-z_:{}&*!\\[\\]\"' \n-]{0,80}", octets: Vec<u8>) {
+            drop(read(&text));
+            drop(parse(&octets, Path::new("/")));
+        }
+    }
+
     const CERTIFICATE: &str = "tls_server_config:\n  cert_file: a.crt\n  key_file: /k/a.key\n";
 
     fn read(text: &str) -> Result<Web, String> {

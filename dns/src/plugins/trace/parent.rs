@@ -80,6 +80,7 @@ fn hexadecimal(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -108,6 +109,25 @@ mod tests {
         assert_eq!(read(&[("traceparent", &format!("01-{one}-00-more"))]), found(Some(false)));
         let short = [("x-b3-traceid", "48485a3953bb6124"), ("x-b3-spanid", "00000000000000ff")];
         assert_eq!(read(&short), Some(("48485a3953bb6124".to_owned(), 255, None)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_field_is_a_span_or_none(text in "[0-9a-fA-Fé+-]{0,60}", octets: Vec<u8>) {
+            for name in ["b3", "x-b3-traceid", "traceparent"] {
+                for value in [text.as_bytes(), &octets] {
+                    let mut all = HeaderMap::new();
+                    all.insert("x-b3-spanid", HeaderValue::from_static("00000000000000ff"));
+                    if let Ok(value) = HeaderValue::from_bytes(value) {
+                        all.insert(name, value);
+                    }
+                    if let Some(parent) = of(&all) {
+                        prop_assert!(parent.span != 0);
+                        prop_assert!(parent.trace.high | parent.trace.low != 0);
+                    }
+                }
+            }
+        }
     }
 
     #[test]
