@@ -32,6 +32,8 @@ pub struct Server {
 pub struct Extra {
     /// Further lines of the server block: `cache 30`, `forward …`.
     pub lines: String,
+    /// Cgroup to start it in.
+    pub cgroup: Option<PathBuf>,
     /// Further transports, each with a port of its own; `lines` has the `tls` for them.
     pub transports: &'static [&'static str],
 }
@@ -83,7 +85,19 @@ fn with_corefile(
     std::fs::write(&path, corefile)?;
     let mut arguments: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     arguments.push(path.display().to_string());
-    let program = pinned(program, &arguments, &folder.join(format!("{name}-{port}.log")))?;
+    let log = folder.join(format!("{name}-{port}.log"));
+    let program = match &extra.cgroup {
+        None => pinned(program, &arguments, &log)?,
+        Some(cgroup) => {
+            // A program that reads its quota at the start has to find it there already.
+            let joining = r#"echo $$ > "$0" && exec "$@""#;
+            let procs = cgroup.join("cgroup.procs").display().to_string();
+            let mut all = vec!["-c".to_owned(), joining.to_owned(), procs];
+            all.push(program.display().to_string());
+            all.extend(arguments);
+            pinned(&which("sh"), &all, &log)?
+        }
+    };
     let (metrics, ready) = (Some(metrics), Some(ready));
     Ok(Server { name, program, port, transports, metrics, ready })
 }

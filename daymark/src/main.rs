@@ -16,6 +16,10 @@ use clap::{CommandFactory, Parser};
 
 use self::arguments::{Arguments, CheckWhat, Verb};
 
+/// Entries that live long lie beside others of their size, not among what a query needs for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments::normalized(std::env::args_os()));
     match arguments.verb {

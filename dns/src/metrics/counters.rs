@@ -89,6 +89,8 @@ pub struct Recorder {
     pub long: Counter,
     /// Queries dropped because the long way was full.
     pub shed: Counter,
+    /// Datagrams dropped because their source had had its share of scarce processor time.
+    pub unfair: Counter,
     /// Datagrams that drew no reply: responses, cut headers.
     pub ignored: Counter,
 }
@@ -152,6 +154,7 @@ impl Default for Recorder {
             short: Counter::default(),
             long: Counter::default(),
             shed: Counter::default(),
+            unfair: Counter::default(),
             ignored: Counter::default(),
         }
     }

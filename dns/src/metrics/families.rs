@@ -18,7 +18,7 @@ const PROTOCOLS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
 
 /// Names and help texts, in the order in which [`Families::finish`] fills them.
-const NAMES: [(&str, &str); 10] = [
+const NAMES: [(&str, &str); 11] = [
     (
         "coredns_dns_requests_total",
         "DNS requests per server, zone, view, protocol, address family and type.",
@@ -37,6 +37,10 @@ const NAMES: [(&str, &str); 10] = [
         "Queries by the way they took: short (wire tables) or long (plugin chain).",
     ),
     ("daymark_dns_shed_total", "Queries dropped because a bound of the long way was hit."),
+    (
+        "daymark_dns_unfair_dropped_total",
+        "Datagrams dropped because their source had had its share of scarce processor time.",
+    ),
     ("daymark_dns_ignored_total", "Datagrams that are no queries: responses and cut headers."),
 ];
 
@@ -140,6 +144,7 @@ impl Families {
             (counter, lone(queries.panics.load(Ordering::Relaxed))),
             (counter, ways),
             (counter, lone(sum(|r| &r.shed))),
+            (counter, lone(sum(|r| &r.unfair))),
             (counter, lone(sum(|r| &r.ignored))),
         ];
         NAMES

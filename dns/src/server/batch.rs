@@ -15,6 +15,8 @@ use std::{
 
 use socket2::{SockAddr, SockAddrStorage};
 
+use super::fairness::Source;
+
 /// Datagrams a batch holds at most.
 pub const BATCH: usize = 64;
 /// Octets of the longest query that is read whole. Longer ones are cut and then malformed.
@@ -171,6 +173,24 @@ impl Batch {
         // SAFETY: the kernel wrote `len` valid octets of a socket address into the storage.
         let address = unsafe { SockAddr::new(storage, len) };
         Peer { address, asked: self.packet_info(index) }
+    }
+
+    /// Who sent query `index`.
+    pub fn source(&self, index: usize) -> Source {
+        let name = ptr::from_ref(&self.names[index]);
+        let address = match i32::from(self.names[index].ss_family) {
+            libc::AF_INET => {
+                // SAFETY: the family says what the storage, large enough for any address, holds.
+                let name = unsafe { name.cast::<libc::sockaddr_in>().read() };
+                IpAddr::from(name.sin_addr.s_addr.to_ne_bytes())
+            }
+            _ => {
+                // SAFETY: as above; sockets here are of these two families, and all-zero is an address.
+                let name = unsafe { name.cast::<libc::sockaddr_in6>().read() };
+                IpAddr::from(name.sin6_addr.s6_addr)
+            }
+        };
+        address.into()
     }
 
     /// Query `index` and the room that is left for its reply, `want` octets if they are there.

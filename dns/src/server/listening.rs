@@ -21,6 +21,7 @@ use super::{
     batch::want_packet_info,
     doh::Counted,
     endpoint::Endpoint,
+    fairness::Quota,
     handover::{Handed, Inherited, Use},
     https::Https,
     https3::Https3,
@@ -97,6 +98,8 @@ pub struct Shared {
     pub long: LongWay,
     /// Connections of all listeners.
     pub connections: Arc<Admission>,
+    /// Processor time that the process may use.
+    pub quota: Arc<Quota>,
 }
 
 /// All endpoints that are listened on.
@@ -277,6 +280,7 @@ impl Held {
             routes: Arc::clone(&self.routes),
             recorder: shared.metrics.queries().recorder(),
             long: shared.long.clone(),
+            quota: Arc::clone(&shared.quota),
             ending: Arc::clone(&self.ending),
         };
         let name = format!("dns-udp-{}", self.udp.len());

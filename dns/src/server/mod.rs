@@ -9,6 +9,7 @@ pub mod batch;
 pub mod cluster_source;
 pub mod doh;
 pub mod endpoint;
+mod fairness;
 pub mod handover;
 pub mod http;
 pub mod https;
@@ -46,6 +47,7 @@ use self::{
     admission::Admission,
     cluster_source::ClusterSource,
     endpoint::Endpoint,
+    fairness::Quota,
     handover::{Handed, Inherited},
     http::HttpServers,
     listening::{Ending, ListenError, Listening, Shared},
@@ -183,6 +185,7 @@ impl Server {
             recorder: metrics.queries().recorder(),
         };
         let (end, fatal) = watch::channel(None);
+        let quota = Quota::of_this_process(&runtime);
         let workshop = Workshop {
             loop_exit: options.loop_exit.then_some(end),
             runtime,
@@ -195,7 +198,7 @@ impl Server {
         let server = Server {
             options,
             workshop,
-            shared: Arc::new(Shared { metrics, long, connections }),
+            shared: Arc::new(Shared { metrics, long, connections, quota }),
             serving: tokio::sync::Mutex::new(Serving::default()),
             digest: Mutex::new(String::new()),
             fatal,

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use super::{
     admission::Admission,
     batch::{self, BATCH, Batch, Peer, Wait},
+    fairness::{Change, Fairness, Quota},
     listening::Ending,
     long::{self, Purpose},
     pace::{PAUSE, Pace},
@@ -62,6 +63,8 @@ pub struct Worker {
     pub recorder: Arc<Recorder>,
     /// The way for everything else.
     pub long: LongWay,
+    /// Processor time that the process may use.
+    pub quota: Arc<Quota>,
     /// How to end, once it is time.
     pub ending: Arc<OnceLock<Ending>>,
 }
@@ -70,8 +73,10 @@ impl Worker {
     /// Serves until told to stop.
     pub fn run(self) {
         let mut batch = Batch::default();
-        let mut turn = Turn::default();
+        let mut turn = Turn { fairness: Fairness::new(Arc::clone(&self.quota)), ..Turn::default() };
         let mut pace = Pace::default();
+        // A predecessor may have left one. Most sockets have none, which is no error of ours.
+        let _ = self.socket.detach_filter();
         // A pause that is rounded up by the default of 50 µs would be twice as long.
         if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
             tracing::debug!(%error, "timer slack");
@@ -112,6 +117,10 @@ impl Worker {
         turn.received = Some(received);
         let routes = self.routes.load();
         for index in 0..count {
+            if !turn.fairness.admits(batch.source(index)) {
+                self.recorder.unfair.add_alone(1);
+                continue;
+            }
             let shape = query::read(batch.query(index), &mut turn.name);
             match shape {
                 Shape::Plain(plain) => self.plain(&routes, batch, index, &plain, turn),
@@ -122,7 +131,22 @@ impl Worker {
         }
         batch.send(self.socket.as_fd());
         turn.count_durations(&self.recorder);
+        if let Some(change) = turn.fairness.note_batch(received, count == BATCH, processor_time) {
+            self.thin(change);
+        }
         received
+    }
+
+    /// Has the kernel drop some of what greedy sources send, or no longer.
+    fn thin(&self, change: Change) {
+        let changed = match change {
+            Change::Thin(program) => self.socket.attach_filter(&program),
+            Change::Stop => self.socket.detach_filter(),
+        };
+        if let Err(error) = changed {
+            // What the kernel does not drop is dropped here.
+            tracing::debug!(%error, "a filter on a UDP socket");
+        }
     }
 
     fn plain(
@@ -264,6 +288,12 @@ impl Worker {
     }
 }
 
+/// Processor time that the process used so far.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// Sends a reply; tells whether the socket took it.
 fn send(socket: &Socket, peer: &Peer, reply: &[u8]) -> bool {
     let sent = batch::send_one(socket.as_fd(), peer, reply);
@@ -299,6 +329,7 @@ struct Turn {
     name: FoldedName,
     rotation: u32,
     received: Option<Instant>,
+    fairness: Fairness,
     /// Queries of this batch by series: their durations are counted together.
     answered: Vec<(SeriesId, u64)>,
 }

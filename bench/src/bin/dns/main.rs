@@ -1,5 +1,6 @@
 //! `cargo xtask bench dns`: Daymark beside CoreDNS, Knot and NSD, with the same names.
 
+mod fairness;
 mod following;
 mod loads;
 mod transports;
@@ -32,7 +33,8 @@ struct Arguments {
     /// Starts and outages.
     #[arg(long, default_value_t = 7)]
     outages: usize,
-    /// Parts to run, all without it: `small`, `transports`, `forward`, `rewrite`, `memory`, `large`.
+    /// Parts to run, all without it: `small`, `transports`, `forward`, `rewrite`, `memory`, `fairness`,
+    /// `large`.
     #[arg(long = "part")]
     parts: Vec<String>,
     /// Services of the smaller cluster.
@@ -79,12 +81,13 @@ type Rounds = BTreeMap<&'static str, Vec<Round>>;
 type Part = fn(&mut Run, Cluster) -> anyhow::Result<serde_json::Value>;
 
 impl Run {
-    const PARTS: [(&'static str, Part); 6] = [
+    const PARTS: [(&'static str, Part); 7] = [
         ("small", Run::loads),
         ("transports", Run::transports),
         ("forward", Run::cached_forward),
         ("rewrite", Run::rewritten_forward),
         ("memory", Run::cache_memory),
+        ("fairness", Run::fairness),
         ("large", Run::large),
     ];
 

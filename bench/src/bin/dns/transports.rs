@@ -33,7 +33,7 @@ impl Run {
             identity.certificate.display(),
             identity.key.display()
         );
-        let extra = Extra { lines, transports: &["tls", "https"] };
+        let extra = Extra { lines, transports: &["tls", "https"], ..Extra::default() };
         let kubeconfig = plane.kubeconfig();
         let mut all = [
             servers::daymark(scratch.path(), &kubeconfig, &extra)?,

@@ -147,14 +147,14 @@ impl Core {
         let now = (self.clock)();
         // EDNS is between neighbours (RFC 6891 §6.1.1).
         let edns = answer.message.edns.take();
-        let entry = Entry::new(kind, &answer.message, lifetime, now);
+        let entry = Entry::new(key, kind, &answer.message, lifetime, now);
         answer.message.edns = edns;
         let Some(entry) = entry else { return Some(kind) };
         let ttl = entry.full_ttl();
         answer.records_mut().for_each(|record: &mut Record| record.ttl = ttl);
         let unwanted = purpose == Purpose::Renewal && kind == Kind::Failure;
         if !unwanted && !self.is_disabled(kind, query) {
-            self.store.keep(key, entry, now);
+            self.store.keep(entry, now);
         }
         Some(kind)
     }
@@ -175,7 +175,7 @@ impl Core {
     /// way: then a later query does it.
     pub(super) fn renew_behind(
         self: &Arc<Self>,
-        entry: Arc<Entry>,
+        entry: Entry,
         ask: &Ask,
         query: &Query,
         rest: Rest,

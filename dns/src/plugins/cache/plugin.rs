@@ -199,7 +199,7 @@ impl Core {
     /// takes too long, or failed just now.
     async fn verify(
         self: &Arc<Self>,
-        entry: &Arc<Entry>,
+        entry: &Entry,
         stale: &Stale,
         ask: &Ask,
         query: &Query,
@@ -219,7 +219,7 @@ impl Core {
         if !entry.begin_renewal(now) {
             return None;
         }
-        let (core, entry, key) = (Arc::clone(self), Arc::clone(entry), ask.key.clone());
+        let (core, entry, key) = (Arc::clone(self), entry.clone(), ask.key.clone());
         let (query, rest) = (query.clone(), rest.clone());
         // It goes on when the client has waited long enough, and then serves the next one.
         let fetching = tokio::spawn(async move {

@@ -1,6 +1,9 @@
 //! The two caches: answers, and denials with failures. Each is bounded in entries and in bytes.
+//!
+//! They are keyed by a hash, so that a key is held once, in its entry. Of two keys with the same hash
+//! the newer one's entry stays.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::RandomState;
 use moka::{notification::RemovalCause, sync::Cache as Moka};
@@ -9,19 +12,19 @@ use super::{
     config::Config,
     counts::{Counts, Side},
     entry::{Age, Entry, Kind},
-    key::Key,
     moment::{Moment, millis},
 };
 
 /// An entry weighs at least this many bytes, which bounds the number of entries.
 const LEAST_WEIGHT: u32 = 512;
 
-type Entries = Moka<Box<[u8]>, Arc<Entry>, RandomState>;
+type Entries = Moka<u64, Entry, RandomState>;
 
 /// Entries of one `cache`.
 pub struct Store {
     success: Entries,
     denial: Entries,
+    hasher: RandomState,
     /// Milliseconds that what expired is still good for; 0 without `serve_stale`.
     stale: u64,
     prefer_positive: bool,
@@ -30,7 +33,7 @@ pub struct Store {
 /// An entry that may be served.
 pub struct Found {
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub entry: Entry,
     /// Where it was.
     pub side: Side,
     /// Whether it has expired.
@@ -44,6 +47,7 @@ impl Store {
         Store {
             success: entries(config.success.capacity, Arc::clone(counts), Side::Success),
             denial: entries(config.denial.capacity, Arc::clone(counts), Side::Denial),
+            hasher: RandomState::default(),
             stale: stale.map_or(0, |stale| millis(stale.up_to)),
             prefer_positive: stale.is_some_and(|stale| stale.prefer_positive),
         }
@@ -53,22 +57,26 @@ impl Store {
     /// `serve_stale` says. A failure does not hide an answer that may be served stale, and with
     /// `prefer_positive` neither does a denial.
     pub fn find(&self, key: &[u8], now: Moment) -> Option<Found> {
-        let success = self.usable(&self.success, Side::Success, key, now);
+        let hash = self.hasher.hash_one(key);
+        let usable = |entries: &Entries, side| {
+            let entry = entries.get(&hash).filter(|entry| entry.key() == key)?;
+            self.usable(entry, side, now)
+        };
+        let success = usable(&self.success, Side::Success);
         if let Some(found) = &success
             && (matches!(found.age, Age::Fresh(_)) || self.prefer_positive)
             && (found.entry.kind() == Kind::Answer || !self.prefer_positive)
         {
             return success;
         }
-        let denial = self.usable(&self.denial, Side::Denial, key, now);
+        let denial = usable(&self.denial, Side::Denial);
         match (success, denial) {
             (Some(success), Some(denial)) if denial.entry.kind() == Kind::Failure => Some(success),
             (success, denial) => denial.or(success),
         }
     }
 
-    fn usable(&self, entries: &Entries, side: Side, key: &[u8], now: Moment) -> Option<Found> {
-        let entry = entries.get(key)?;
+    fn usable(&self, entry: Entry, side: Side, now: Moment) -> Option<Found> {
         let age = entry.age(now);
         let usable = match age {
             Age::Fresh(_) => true,
@@ -79,18 +87,18 @@ impl Store {
 
     /// Keeps `entry`. It is the newest about its key: the other cache forgets what it had, except
     /// that a failure says nothing about the name.
-    pub fn keep(&self, key: &Key, entry: Entry, now: Moment) {
-        let key = key.as_bytes();
+    pub fn keep(&self, entry: Entry, now: Moment) {
+        let hash = self.hasher.hash_one(entry.key());
         let (entries, others) = match entry.kind() {
             Kind::Answer | Kind::Other => (&self.success, Some(&self.denial)),
             Kind::Denial => (&self.denial, Some(&self.success).filter(|_| !self.prefer_positive)),
             Kind::Failure => (&self.denial, None),
         };
-        if let Some(older) = entries.get(key) {
+        if let Some(older) = entries.get(&hash).filter(|older| older.key() == entry.key()) {
             let worse = self.prefer_positive
                 && older.kind() == Kind::Answer
                 && entry.kind() == Kind::Other
-                && self.usable(entries, Side::Success, key, now).is_some();
+                && self.usable(older.clone(), Side::Success, now).is_some();
             if worse {
                 return;
             }
@@ -99,9 +107,9 @@ impl Store {
         if let Some(others) =
             others.filter(|_| !self.prefer_positive || entry.kind() == Kind::Answer)
         {
-            others.invalidate(key);
+            others.invalidate(&hash);
         }
-        entries.insert(key.into(), Arc::new(entry));
+        entries.insert(hash, entry);
     }
 
     /// Entries of one side; what was added or evicted just now may not be counted yet.
@@ -121,9 +129,9 @@ impl Store {
 
 /// A bounded map. `capacity` is in entries of at most [`LEAST_WEIGHT`] bytes.
 fn entries(capacity: u32, counts: Arc<Counts>, side: Side) -> Entries {
-    Moka::<Box<[u8]>, Arc<Entry>>::builder()
+    Moka::<u64, Entry>::builder()
         .max_capacity(u64::from(capacity) * u64::from(LEAST_WEIGHT))
-        .weigher(|key, entry| weight(key, entry))
+        .weigher(|_, entry| weight(entry))
         .eviction_listener(move |_, _, cause| {
             if cause == RemovalCause::Size {
                 counts.evicted(side);
@@ -132,6 +140,6 @@ fn entries(capacity: u32, counts: Arc<Counts>, side: Side) -> Entries {
         .build_with_hasher(RandomState::default())
 }
 
-fn weight(key: &[u8], entry: &Entry) -> u32 {
-    u32::try_from(key.len() + entry.size()).unwrap_or(u32::MAX).max(LEAST_WEIGHT)
+fn weight(entry: &Entry) -> u32 {
+    u32::try_from(entry.size()).unwrap_or(u32::MAX).max(LEAST_WEIGHT)
 }

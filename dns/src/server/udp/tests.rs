@@ -131,6 +131,7 @@ impl Rig {
             )),
             recorder: metrics.queries().recorder(),
             long,
+            quota: Arc::default(),
             ending: Arc::default(),
         };
         Rig { worker, client, _runtime: runtime, _following: following }
