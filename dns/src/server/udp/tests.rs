@@ -15,7 +15,7 @@ use hickory_proto::{
 use super::*;
 use crate::{
     metrics::{Metrics, Series},
-    plugins::{header::config::Edits, local, shed::Shed},
+    plugins::{dnstap::Taps, header::config::Edits, local, shed::Shed},
     server::short::ShortPlan,
     zone::{
         Table, View,
@@ -105,6 +105,7 @@ impl Rig {
             series: Some(metrics.queries().series(&series)),
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: Some(1232),
             panics: Arc::clone(metrics.queries()),
             labels: Arc::default(),
