@@ -14,7 +14,10 @@ use hickory_proto::{
 };
 
 use crate::{
-    plugins::metadata::Metadata,
+    plugins::{
+        metadata::Metadata,
+        trace::span::{Current, Parent},
+    },
     server::routes::Routes,
     wire::{MAX_MESSAGE, MIN_UDP},
 };
@@ -74,6 +77,8 @@ pub struct Origin {
     pub transport: Transport,
     /// When it was read from the socket.
     pub received: Instant,
+    /// The client's span that it belongs to, for `trace`.
+    pub parent: Option<Parent>,
 }
 
 /// A query on the long way.
@@ -91,6 +96,8 @@ pub struct Query {
     pub metadata: Metadata,
     /// What metrics say of the block that it came to.
     pub labels: Arc<Labels>,
+    /// The span that it is in, for `trace`.
+    pub span: Current,
 }
 
 /// What metrics say of a server block, on one address for one zone.
@@ -346,7 +353,16 @@ impl<'a> Next<'a> {
     pub async fn serve(self, query: &Query) -> Outcome {
         let mut rest = self.chain.iter().enumerate().skip(self.at);
         match rest.find(|(_, plugin)| plugin.knows(query.class())) {
-            Some((at, plugin)) => plugin.serve(query, Next { chain: self.chain, at: at + 1 }).await,
+            Some((at, plugin)) => {
+                let next = Next { chain: self.chain, at: at + 1 };
+                match query.span.child(plugin.name()) {
+                    None => plugin.serve(query, next).await,
+                    Some(open) => {
+                        let query = Query { span: open.current(), ..query.clone() };
+                        plugin.serve(&query, next).await
+                    }
+                }
+            }
             None => Err(Failure::new("server", FailureReason::NoNextPlugin)),
         }
     }

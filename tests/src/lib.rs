@@ -6,8 +6,10 @@
 pub mod asking;
 pub mod certificates;
 pub mod clients;
+pub mod collector;
 pub mod control_plane;
 pub mod dns;
+pub mod dnstap;
 pub mod encrypted;
 pub mod folder;
 pub mod namespace;
@@ -15,6 +17,7 @@ pub mod pages;
 pub mod peers;
 pub mod ports;
 pub mod process;
+pub mod protobuf;
 pub mod rules;
 pub mod scripted_api;
 pub mod suite;

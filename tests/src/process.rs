@@ -174,6 +174,14 @@ impl Drop for Program {
     }
 }
 
+/// Waits until `done`, within [`PATIENCE`].
+///
+/// # Errors
+/// If it is not by then.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
+    retried(|| if done() { Ok(()) } else { bail!("not {what}") })
+}
+
 /// Tries something again until it works or [`PATIENCE`] is over: what comes into being a little
 /// later (an API for a new CRD) is no failure.
 ///

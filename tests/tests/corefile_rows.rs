@@ -81,7 +81,23 @@ impl Files {
         std::fs::write(zones.join("db.example.org"), text)?;
         std::fs::write(zones.join("db.bad"), "$TTL 60\n@ SOA ns\n")?;
         std::fs::write(zones.join("db.nosoa"), "$TTL 60\nns A 10.0.0.1\n")?;
+        let tls = good.certificate.parent().context("a folder")?.to_owned();
+        let web = "tls_server_config:\n  cert_file: good.crt\n  key_file: good.key\n";
+        let clients =
+            "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: good.crt\n";
+        let users = "basic_auth_users:\n  me: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n";
+        for (file, text) in [
+            ("web.yml", web.to_owned()),
+            ("web-clients.yml", format!("{web}{clients}")),
+            ("web-none.yml", "http_server_config:\n  http2: false\n".to_owned()),
+            ("web-other.yml", web.replace("good.key", "other.key")),
+            ("web-nokey.yml", "tls_server_config:\n  cert_file: good.crt\n".to_owned()),
+            ("web-users.yml", format!("{web}{users}")),
+        ] {
+            std::fs::write(tls.join(file), text)?;
+        }
         Ok(Files(vec![
+            ("/tls/web", format!("{}/web", tls.display())),
             ("/tls/good.crt", good.certificate.display().to_string()),
             ("/tls/good.key", good.key.display().to_string()),
             ("/tls/other.key", other.key.display().to_string()),

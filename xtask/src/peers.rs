@@ -30,7 +30,7 @@ const KUBERNETES: &str = "1.37.2";
 const CONTAINERD: &str = "2.4.2";
 
 /// What `cargo xtask test` and the benchmarks need.
-const PEERS: [Peer; 7] = [
+const PEERS: [Peer; 8] = [
     plain("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
     plain("coredns", "coredns", "github.com/coredns/coredns"),
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -38,6 +38,7 @@ const PEERS: [Peer; 7] = [
     plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     plain("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
     plain("pebble", "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble"),
+    plain("dnstap", "dnstap", "github.com/dnstap/golang-dnstap/dnstap"),
 ];
 
 /// Where the Prometheus operator has the definitions of its kinds, and those that our chart uses.

@@ -72,20 +72,11 @@ impl Fact {
     pub(super) fn of(self, query: &Query) -> Value {
         let origin = &query.origin;
         let question = &query.message.queries[0];
-        let text_of = |known: Option<&str>, prefix: &str, number: u16| {
-            Value::text(known.map_or_else(|| format!("{prefix}{number}"), str::to_owned))
-        };
         let address = |address: IpAddr| Value::text(address.to_canonical().to_string());
         match self {
             Fact::Name => Value::text(text::folded(&question.name)),
-            Fact::Type => {
-                let number = question.query_type.into();
-                text_of(mnemonics::rtype_name(number), "TYPE", number)
-            }
-            Fact::Class => {
-                let number = question.query_class.into();
-                text_of(mnemonics::class_name(number), "CLASS", number)
-            }
+            Fact::Type => Value::text(mnemonics::rtype_text(question.query_type.into())),
+            Fact::Class => Value::text(mnemonics::class_text(question.query_class.into())),
             Fact::Proto => Value::text(origin.transport.label()),
             Fact::Size => Value::Int(query.size as i64),
             Fact::ClientIp => address(origin.client.ip()),

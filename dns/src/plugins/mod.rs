@@ -14,6 +14,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnstap;
 pub mod errors;
 pub mod extension;
 pub mod file;
@@ -48,6 +49,7 @@ pub(crate) mod stand_in;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod trace;
 pub mod transfer;
 pub mod view;
 pub mod whoami;
@@ -84,6 +86,8 @@ pub enum PluginConfig {
     Reload(reload::config::Config),
     /// All `bind` lines of a block.
     Bind(bind::config::Config),
+    /// `trace`.
+    Trace(Box<trace::config::Config>),
     /// `ready`.
     Ready(ready::config::Config),
     /// `health`.
@@ -100,6 +104,8 @@ pub enum PluginConfig {
     Nsid(nsid::config::Config),
     /// `bufsize`.
     Bufsize(bufsize::config::Config),
+    /// All `dnstap` directives of a block.
+    Dnstap(dnstap::config::Config),
     /// `local`.
     Local(local::config::Config),
     /// `dns64`.
@@ -164,6 +170,7 @@ impl PluginConfig {
             Self::Multisocket(_) => "multisocket",
             Self::Reload(_) => "reload",
             Self::Bind(_) => "bind",
+            Self::Trace(_) => "trace",
             Self::Ready(_) => "ready",
             Self::Health(_) => "health",
             Self::Prometheus(_) => "prometheus",
@@ -174,6 +181,7 @@ impl PluginConfig {
             Self::Shed(_) => "shed",
             Self::On(_) => "on",
             Self::Cancel(_) => "cancel",
+            Self::Dnstap(_) => "dnstap",
             Self::Local(_) => "local",
             Self::Dns64(_) => "dns64",
             Self::Chaos(_) => "chaos",
@@ -226,6 +234,7 @@ impl PluginConfig {
         match (self, other) {
             (Self::Bind(all), Self::Bind(more)) => all.groups.extend(more.groups),
             (Self::Acl(all), Self::Acl(more)) => all.rules.extend(more.rules),
+            (Self::Dnstap(all), Self::Dnstap(more)) => all.taps.extend(more.taps),
             (Self::On(all), Self::On(more)) => all.hooks.extend(more.hooks),
             (Self::Secondary(all), Self::Secondary(more)) => all.absorb(more),
             (Self::Transfer(all), Self::Transfer(more)) => all.rules.extend(more.rules),
@@ -282,7 +291,7 @@ pub const REGISTRY: [Entry; 62] = [
     once("bufsize", |line, cx| bufsize::config::parse(line, cx).map(PluginConfig::Bufsize)),
     repeats("bind", |line, cx| bind::config::parse(line, cx).map(PluginConfig::Bind)),
     once("debug", |line, cx| debug::config::parse(line, cx).map(PluginConfig::Debug)),
-    not_yet("trace"),
+    once("trace", |line, cx| trace::config::parse(line, cx).map(Box::new).map(PluginConfig::Trace)),
     once("ready", |line, cx| ready::config::parse(line, cx).map(PluginConfig::Ready)),
     once("health", |line, cx| health::config::parse(line, cx).map(PluginConfig::Health)),
     not_yet("pprof"),
@@ -292,7 +301,7 @@ pub const REGISTRY: [Entry; 62] = [
     }),
     once("errors", |line, cx| errors::config::parse(line, cx).map(PluginConfig::Errors)),
     repeats("log", |line, cx| log::config::parse(line, cx).map(PluginConfig::Log)),
-    not_yet("dnstap"),
+    repeats("dnstap", |line, cx| dnstap::config::parse(line, cx).map(PluginConfig::Dnstap)),
     once("local", |line, cx| local::config::parse(line, cx).map(PluginConfig::Local)),
     once("dns64", |line, cx| dns64::config::parse(line, cx).map(PluginConfig::Dns64)),
     not_yet("siit"),

@@ -19,7 +19,7 @@ use crate::{
         Chain, Failure, FailureReason, Labels, Next, Origin, Outcome, Plugin, Query, Transport,
         Upward,
     },
-    plugins::metadata::Metadata,
+    plugins::{dnstap::Taps, metadata::Metadata, trace::span::Current},
     server::routes::{Block, Routes},
 };
 
@@ -91,6 +91,7 @@ impl Chained {
             series: None,
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: None,
             panics: Arc::default(),
             labels: Arc::default(),
@@ -115,10 +116,12 @@ pub(crate) fn query(name: &str, rtype: RecordType) -> Query {
             local: any,
             transport: Transport::Udp,
             received: Instant::now(),
+            parent: None,
         },
         upward: Upward { routes: routes(Vec::new()), depth: 0 },
         metadata: Metadata::default(),
         labels: Arc::new(Labels { server: "dns://:53".to_owned(), ..Labels::default() }),
+        span: Current::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use hyper::server::conn::http1;
@@ -24,10 +24,12 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, TextEncoder};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     runtime::Handle,
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -53,6 +55,10 @@ pub struct Pages {
     pub ready: Option<Arc<Readiness>>,
     /// `/metrics` (`prometheus`).
     pub metrics: Option<Arc<Metrics>>,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<TlsAcceptor>,
+    /// Fields of each response.
+    pub headers: HeaderMap,
 }
 
 /// The HTTP servers of one process.
@@ -122,8 +128,7 @@ impl HttpServers {
                     let pages = Arc::new(ArcSwap::from_pointee(pages));
                     let stop = CancellationToken::new();
                     let socket = listener.as_fd().try_clone_to_owned().ok();
-                    let router = Router::new().fallback(answer).with_state(Arc::clone(&pages));
-                    runtime.spawn(run(listener, router, shed.clone(), stop.clone()));
+                    runtime.spawn(run(listener, Arc::clone(&pages), shed.clone(), stop.clone()));
                     self.open.insert(address, Open { pages, socket, stop });
                 }
             }
@@ -150,7 +155,13 @@ impl HttpServers {
 }
 
 /// Accepts until told to stop; what is accepted by then is still answered.
-async fn run(listener: TcpListener, router: Router, shed: IntCounter, stop: CancellationToken) {
+async fn run(
+    listener: TcpListener,
+    pages: Arc<ArcSwap<Pages>>,
+    shed: IntCounter,
+    stop: CancellationToken,
+) {
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&pages));
     let connections = Admission::new(CONNECTIONS);
     loop {
         let accepted = tokio::select! {
@@ -159,7 +170,10 @@ async fn run(listener: TcpListener, router: Router, shed: IntCounter, stop: Canc
         };
         match accepted {
             Ok((stream, client)) => match connections.admit(client.ip().to_canonical()) {
-                Some(place) => drop(tokio::spawn(serve(stream, router.clone(), place))),
+                Some(place) => {
+                    let tls = pages.load().tls.clone();
+                    tokio::spawn(within(stream, tls, router.clone(), place));
+                }
                 None => shed.inc(),
             },
             Err(error) => {
@@ -171,19 +185,40 @@ async fn run(listener: TcpListener, router: Router, shed: IntCounter, stop: Canc
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, _place: Place) {
+/// One connection, with its handshake if there is one.
+async fn within(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, _place: Place) {
+    let served = async {
+        match tls {
+            None => serve(stream, router).await,
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => serve(stream, router).await,
+                Err(error) => tracing::debug!(%error, "a TLS handshake for HTTP"),
+            },
+        }
+    };
+    if timeout(PATIENCE, served).await.is_err() {
+        tracing::debug!("an HTTP connection took too long");
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, router: Router) {
     let mut http = http1::Builder::new();
     http.keep_alive(false).max_buf_size(MAX_HEAD);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match timeout(PATIENCE, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "serving HTTP"),
-        Err(_) => tracing::debug!("an HTTP connection took too long"),
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "serving HTTP");
     }
 }
 
 async fn answer(State(pages): State<Arc<ArcSwap<Pages>>>, uri: Uri) -> Response {
     let pages = pages.load_full();
+    let mut response = page(&pages, &uri);
+    let headers = pages.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+    response.headers_mut().extend(headers);
+    response
+}
+
+fn page(pages: &Pages, uri: &Uri) -> Response {
     match (uri.path(), &pages.ready, &pages.metrics) {
         ("/health", ..) if pages.health => "OK".into_response(),
         ("/ready", Some(readiness), _) => match readiness.check() {

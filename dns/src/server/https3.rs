@@ -12,7 +12,7 @@ use super::{
     doh::{self, Counted, Refusal},
     stream::Connection,
 };
-use crate::{plugin::Origin, wire::MAX_MESSAGE};
+use crate::{plugin::Origin, plugins::trace::parent, wire::MAX_MESSAGE};
 
 /// Octets of the longest list of header fields.
 const MAX_HEAD: u64 = 16 << 10;
@@ -85,7 +85,9 @@ async fn respond(
     let reply = match asked {
         Ok(message) => {
             let Connection { client, local, transport, .. } = connection;
-            let origin = Origin { client: *client, local: *local, transport: *transport, received };
+            let parent = parent::of(&head.headers);
+            let origin =
+                Origin { client: *client, local: *local, transport: *transport, received, parent };
             doh::answer(&connection.answering, &message, origin).await
         }
         Err(refusal) => Err(refusal),

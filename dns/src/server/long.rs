@@ -18,7 +18,7 @@ use super::{
 use crate::{
     metrics::{Recorder, counters::Observation},
     plugin::{Answer, Failure, FailureReason, Origin, Query, Upward, family},
-    plugins::{debug, metadata::Metadata},
+    plugins::{debug, metadata::Metadata, trace::span::Current},
     wire::{
         HEADER, MAX_MESSAGE, MIN_UDP,
         name::FoldedName,
@@ -118,6 +118,7 @@ pub async fn replies(
         upward,
         metadata: Metadata::default(),
         labels: Arc::default(),
+        span: Current::default(),
     };
     if let Some(edns) = query.message.edns.as_ref().filter(|edns| edns.version() != 0) {
         return fit(&bad_version(&query, edns), query.size_limit()).map(Replies::from);
@@ -132,6 +133,10 @@ pub async fn replies(
         return Some(bytes.into());
     };
     let query = block.bounded(query);
+    let mut visit = match purpose {
+        Purpose::Reply => block.taps.query(&query, request),
+        Purpose::Renewal => None,
+    };
     let outcome = block.run(&query).await;
     if matches!(&outcome, Err(failure) if failure.reason == FailureReason::Dropped) {
         // Counted as CoreDNS counts it: a reply of no octets that no plugin wrote.
@@ -144,12 +149,15 @@ pub async fn replies(
     }
     let transfer = answer.transfer.take();
     let reply = finished(&query, answer);
-    let mut rest = transfer.map(|transfer| Messages::of(&reply, &transfer));
+    let mut rest = transfer.map(|transfer| Messages::of(&reply, &transfer).told(visit.take()));
     let first = match &mut rest {
         Some(messages) => messages.next()?,
         None => fit(&reply, query.size_limit())?,
     };
     note(block, recorder, &query, &reply, &first, by_chain);
+    if let Some(visit) = &visit {
+        visit.answered(&first);
+    }
     Some(Replies { first, rest })
 }
 

@@ -11,6 +11,7 @@ use hickory_proto::{
 use super::long::emit;
 use crate::{
     plugin::{Transfer, ZoneRecords},
+    plugins::dnstap::Visit,
     wire::MAX_MESSAGE,
 };
 
@@ -21,12 +22,20 @@ const SOFT_LIMIT: usize = 16 << 10;
 pub struct Messages {
     head: Message,
     records: Peekable<ZoneRecords>,
+    /// Told of each.
+    visit: Option<Visit>,
 }
 
 impl Messages {
     /// The records of `transfer` behind the header, the question and the OPT record of `head`.
     pub fn of(head: &Message, transfer: &Transfer) -> Self {
-        Messages { head: head.clone(), records: transfer.0().peekable() }
+        Messages { head: head.clone(), records: transfer.0().peekable(), visit: None }
+    }
+
+    /// With `visit` told of each message.
+    #[must_use]
+    pub fn told(self, visit: Option<Visit>) -> Self {
+        Messages { visit, ..self }
     }
 
     /// A message with as many of the records that come next as go into `limit` octets.
@@ -65,7 +74,11 @@ impl Iterator for Messages {
     /// The next message. A record that no message can hold ends the transfer, so that the client takes it for broken.
     fn next(&mut self) -> Option<Vec<u8>> {
         self.records.peek()?;
-        self.filled(SOFT_LIMIT).or_else(|| self.filled(MAX_MESSAGE))
+        let message = self.filled(SOFT_LIMIT).or_else(|| self.filled(MAX_MESSAGE))?;
+        if let Some(visit) = &self.visit {
+            visit.answered(&message);
+        }
+        Some(message)
     }
 }
 

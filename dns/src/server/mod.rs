@@ -18,6 +18,7 @@ pub mod interfaces;
 pub mod listening;
 pub mod long;
 mod messages;
+pub mod outbox;
 mod pace;
 mod places;
 pub mod quic;
@@ -39,17 +40,18 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use self::{
     admission::Admission,
-    cluster_source::{ClusterSource, OpenCluster},
+    cluster_source::ClusterSource,
     endpoint::Endpoint,
     fairness::Quota,
     handover::{Handed, Inherited},
     http::HttpServers,
     listening::{Ending, ListenError, Listening, Shared},
+    outbox::Outbox,
     setup::{Plan, SetupError, Workshop},
     udp::LongWay,
 };
@@ -76,8 +78,8 @@ use crate::{
 const LONG_ROOM: usize = 8192;
 /// What is in work when the server stops is answered within this time, as in CoreDNS.
 const GRACE: Duration = Duration::from_secs(5);
-/// With a saved state the source is waited for no longer than this.
-const WITH_SAVED_STATE: Duration = Duration::from_secs(1);
+/// What waits to be sent elsewhere then is sent within this time.
+const SENDING: Duration = Duration::from_secs(2);
 /// Connections at once, whatever they speak.
 const CONNECTIONS: usize = 4096;
 /// File descriptors that let both bounds be reached, with some for everything else.
@@ -165,6 +167,7 @@ struct Serving {
     lameduck: Duration,
     reload: Option<reload::config::Config>,
     hooks: Vec<Hook>,
+    outboxes: Vec<Arc<dyn Outbox>>,
 }
 
 impl Server {
@@ -316,6 +319,11 @@ impl Server {
             sleep(Duration::from_millis(2)).await;
         }
         serving.keep.clear();
+        let outboxes = std::mem::take(&mut serving.outboxes);
+        let sent = futures::future::join_all(outboxes.iter().map(|outbox| outbox.finish()));
+        if timeout(SENDING, sent).await.is_err() {
+            tracing::warn!("what was to be sent elsewhere is not all sent");
+        }
     }
 
     /// Every socket that can be handed on.
@@ -344,12 +352,22 @@ impl Server {
 
     async fn serve(&self, checked: &Checked, inherited: &mut Inherited) -> Result<(), StartError> {
         let plan = setup::build(checked, &self.workshop).await?;
-        wait_for(&plan.wait_for).await;
+        cluster_source::wait_for(&plan.wait_for).await;
         let mut serving = self.serving.lock().await;
         let opened = serving.listening.open(&plan.wanted, inherited)?;
         let opened_http = serving.http.open(&plan.pages, inherited).await?;
         let Plan {
-            wanted, pages, lameduck, reload, watched, keep, once_served, debug, hooks, ..
+            wanted,
+            pages,
+            lameduck,
+            reload,
+            watched,
+            keep,
+            once_served,
+            debug,
+            hooks,
+            outboxes,
+            ..
         } = plan;
         serving.listening.serve(wanted, opened, &self.shared);
         let Workshop { runtime, metrics, .. } = &self.workshop;
@@ -359,6 +377,7 @@ impl Server {
         metrics.clusters.show(watched);
         // What the old configuration needed goes only now that nothing is answered from it.
         serving.keep = keep;
+        serving.outboxes = outboxes;
         for start in once_served {
             start();
         }
@@ -370,31 +389,5 @@ impl Server {
         *self.digest.lock() = checked.digest.clone();
         metrics.configured(&checked.digest, checked.has_reload());
         Ok(())
-    }
-}
-
-/// Waits until every cluster is listed, or its time is up: answers that are not known then are
-/// SERVFAIL until they are. With a saved state nobody waits for a source that is away, nor for long:
-/// but where it answers, what it says is newer.
-async fn wait_for(clusters: &[(Arc<dyn OpenCluster>, Duration)]) {
-    const LOOK: Duration = Duration::from_millis(5);
-    let start = Instant::now();
-    for (cluster, patience) in clusters {
-        let reader = cluster.reader();
-        while reader.saved_at().is_some() && !cluster.is_away() {
-            if start.elapsed() >= WITH_SAVED_STATE.min(*patience) {
-                break;
-            }
-            sleep(LOOK).await;
-        }
-        while !reader.synced() {
-            if start.elapsed() >= *patience {
-                tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");
-                // What a list that stalls has kept back is answered now.
-                reader.stop_waiting();
-                break;
-            }
-            sleep(LOOK).await;
-        }
     }
 }

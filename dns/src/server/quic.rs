@@ -219,7 +219,8 @@ async fn serve_query(
         return Err(Trouble::Protocol);
     }
     let Connection { client, local, transport, .. } = connection;
-    let origin = Origin { client: *client, local: *local, transport: *transport, received };
+    let origin =
+        Origin { client: *client, local: *local, transport: *transport, received, parent: None };
     let Some(reply) = connection.answering.answer(&request, origin).await else {
         return give_up(send);
     };

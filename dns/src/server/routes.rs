@@ -10,6 +10,7 @@ use crate::{
     metrics::{Queries, SeriesId},
     plugin::{Answer, Chain, Failure, FailureReason, Labels, Next, Outcome, Query},
     plugins::{
+        dnstap::Taps,
         errors::{ErrorLog, stack},
         log::QueryLog,
         metadata::Collector,
@@ -37,6 +38,8 @@ pub struct Block {
     pub errors: Option<Arc<ErrorLog>>,
     /// The `log` plugin.
     pub log: Option<Arc<QueryLog>>,
+    /// The `dnstap` plugins.
+    pub taps: Taps,
     /// Most octets that a client with EDNS may ask for over UDP (`bufsize`).
     pub payload: Option<u16>,
     /// Counts panics.

@@ -3,6 +3,7 @@
 //! Everything is built anew beside what serves; nothing here touches a socket that is in use.
 
 mod block;
+mod telling;
 
 use std::{
     any::Any,
@@ -13,7 +14,9 @@ use std::{
 };
 
 use daymark_cluster::{Kind, Needs};
+use http::HeaderMap;
 use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
 
 use self::block::Parts;
 use super::{
@@ -22,6 +25,7 @@ use super::{
     endpoint::{Endpoint, Manners},
     http::Pages,
     listening::Wanted,
+    outbox::Outbox,
     places::{cores, listen_hosts, resolve},
     quic,
     routes::{Block, Routes},
@@ -44,6 +48,7 @@ use crate::{
         r#loop::Fatal,
         metadata::Collector,
         on::config::Hook,
+        prometheus::web::Web,
         ready::{Readiness, Ready, ServerState, config::Monitor},
         reload,
         shed::Shed,
@@ -121,6 +126,8 @@ pub struct Plan {
     pub debug: bool,
     /// Commands of `on`.
     pub hooks: Vec<Hook>,
+    /// What is sent elsewhere.
+    pub outboxes: Vec<Arc<dyn Outbox>>,
     /// What to do once it is served, on the server's runtime.
     pub once_served: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -158,7 +165,14 @@ struct Builder<'a> {
 enum Page {
     Health,
     Ready,
-    Metrics,
+    Metrics(Box<Secured>),
+}
+
+/// How metrics are served.
+struct Secured {
+    web: Web,
+    tls: Option<TlsAcceptor>,
+    headers: HeaderMap,
 }
 
 impl<'a> Builder<'a> {
@@ -205,6 +219,7 @@ impl<'a> Builder<'a> {
                 keep: Vec::new(),
                 debug: false,
                 hooks: Vec::new(),
+                outboxes: Vec::new(),
                 once_served: Vec::new(),
             },
         })
@@ -274,6 +289,7 @@ impl<'a> Builder<'a> {
                     series,
                     errors: parts.errors.clone(),
                     log: parts.log.clone(),
+                    taps: parts.taps.clone(),
                     payload: parts.payload,
                     panics: Arc::clone(self.workshop.metrics.queries()),
                     labels,
@@ -313,17 +329,31 @@ impl<'a> Builder<'a> {
         }
         let state = Arc::clone(&self.workshop.state);
         let readiness = Arc::new(Readiness::new(self.monitor, self.ready, state));
+        let mut webs: HashMap<SocketAddr, Web> = HashMap::new();
         for (place, page) in self.pages {
             for address in resolve(&place).await? {
+                let web = match &page {
+                    Page::Metrics(secured) => secured.web.clone(),
+                    Page::Health | Page::Ready => Web::default(),
+                };
+                let before = webs.entry(address).or_insert_with(|| web.clone());
+                if *before != web {
+                    let what = format!("pages at {address} need the same `tls`, or none");
+                    return Err(SetupError::Plugin { plugin: "prometheus", what });
+                }
                 let pages = self.plan.pages.entry(address).or_default();
-                match page {
+                match &page {
                     Page::Health => {
                         pages.health = true;
                         let probe = Probe::start(address, &self.workshop.metrics);
                         self.plan.keep.push(Box::new(probe));
                     }
                     Page::Ready => pages.ready = Some(Arc::clone(&readiness)),
-                    Page::Metrics => pages.metrics = Some(Arc::clone(&self.workshop.metrics)),
+                    Page::Metrics(secured) => {
+                        pages.metrics = Some(Arc::clone(&self.workshop.metrics));
+                        let Secured { tls, headers, .. } = &**secured;
+                        (pages.tls, pages.headers) = (tls.clone(), headers.clone());
+                    }
                 }
             }
         }

@@ -210,7 +210,7 @@ impl Conversation<'_> {
     fn take(&mut self, request: &[u8]) {
         let Connection { answering, client, local, transport, .. } = self.connection;
         let (client, local, transport) = (*client, *local, *transport);
-        let origin = Origin { client, local, transport, received: Instant::now() };
+        let origin = Origin { client, local, transport, received: Instant::now(), parent: None };
         let start = self.outbox.len();
         self.outbox.extend([0, 0]);
         if answering.short(request, &origin, &mut self.outbox) {

@@ -287,7 +287,7 @@ impl Worker {
         };
         let local = SocketAddr::new(peer.asked().unwrap_or(self.bound.ip()), self.bound.port());
         let received = turn.received.unwrap_or_else(Instant::now);
-        let origin = Origin { client, local, transport: Transport::Udp, received };
+        let origin = Origin { client, local, transport: Transport::Udp, received, parent: None };
         let (request, routes) = (batch.query(index).to_vec(), Arc::clone(routes));
         let (socket, recorder) = (Arc::clone(&self.socket), Arc::clone(&self.long.recorder));
         self.recorder.long.add_alone(u64::from(purpose == Purpose::Reply));

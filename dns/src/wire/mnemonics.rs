@@ -1,5 +1,7 @@
 //! Types, classes and response codes by the names that CoreDNS knows them by.
 
+use std::borrow::Cow;
+
 /// The number of a type by its name in capitals (`AAAA`), as a Corefile writes it.
 pub fn rtype(name: &str) -> Option<u16> {
     TYPES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
@@ -10,6 +12,11 @@ pub fn rtype_name(number: u16) -> Option<&'static str> {
     TYPES.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
 }
 
+/// The name of a type, `TYPE65280` where it has none (RFC 3597 §5).
+pub fn rtype_text(number: u16) -> Cow<'static, str> {
+    rtype_name(number).map_or_else(|| format!("TYPE{number}").into(), Cow::Borrowed)
+}
+
 /// The number of a class by its name in capitals.
 pub fn class(name: &str) -> Option<u16> {
     CLASSES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
@@ -18,6 +25,11 @@ pub fn class(name: &str) -> Option<u16> {
 /// The name of a class; `None` for those that have none.
 pub fn class_name(number: u16) -> Option<&'static str> {
     CLASSES.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
+/// The name of a class, `CLASS65280` where it has none (RFC 3597 §5).
+pub fn class_text(number: u16) -> Cow<'static, str> {
+    class_name(number).map_or_else(|| format!("CLASS{number}").into(), Cow::Borrowed)
 }
 
 /// The number of a response code by its name in capitals.

@@ -4,7 +4,8 @@
 //! block itself, else a directive. A row is `+ LINE` (accepted) or `- LINE -> TEXT` (refused, with TEXT in the
 //! message or its help); ` ; ` stands for a line's end. `-!` is refused though CoreDNS accepts it, `+!` is
 //! accepted though CoreDNS refuses it: those are the differences that people are told about. `+~` is accepted
-//! while CoreDNS would open files or wait for long, so that it cannot be asked about the row alone.
+//! while CoreDNS would open files or wait for long, so that it cannot be asked about the row alone; `-~` is
+//! refused while CoreDNS sometimes panics before it can be asked.
 //!
 //! In `grammar.txt` a case is a whole Corefile below `=== + NAME` or `=== - NAME -> TEXT`, perhaps with
 //! `--- file PATH` and `--- env NAME=VALUE` parts.
@@ -30,7 +31,7 @@ pub(crate) fn load(text: &str, machine: Memory) -> Result<Checked, Mistakes> {
             "search example.org\nnameserver 10.0.0.10\nnameserver 2001:db8::53\n",
         )
         .file("/etc/none.conf", "# nameserver 10.0.0.10\n");
-    let machine = with_zones(with_certificates(machine));
+    let machine = with_webs(with_zones(with_certificates(machine)));
     load_text(
         "Corefile",
         text.to_owned(),
@@ -54,6 +55,23 @@ fn with_certificates(machine: Memory) -> Memory {
     both.fold(machine.file("/tls/other.key", other.as_str()), |machine, (path, text)| {
         machine.file(path, text.as_str())
     })
+}
+
+/// Web configuration files of Prometheus's exporters.
+fn with_webs(machine: Memory) -> Memory {
+    let good = "tls_server_config:\n  cert_file: good.crt\n  key_file: good.key\n";
+    machine
+        .file("/tls/web.yml", good)
+        .file(
+            "/tls/web-clients.yml",
+            format!(
+                "{good}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: good.crt\n"
+            ),
+        )
+        .file("/tls/web-none.yml", "http_server_config:\n  http2: false\n")
+        .file("/tls/web-other.yml", good.replace("good.key", "other.key"))
+        .file("/tls/web-nokey.yml", "tls_server_config:\n  cert_file: good.crt\n")
+        .file("/tls/web-users.yml", format!("{good}basic_auth_users:\n  me: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n"))
 }
 
 /// Master files for any zone, one of them with a mistake and one without a SOA record.

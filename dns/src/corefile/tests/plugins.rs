@@ -4,7 +4,7 @@ use super::cases::check_plugin;
 use crate::plugins::{REGISTRY, Support};
 
 /// Every plugin that we have, with its table and its README.
-pub(super) const PLUGINS: [(&str, &str, &str); 44] = [
+pub(super) const PLUGINS: [(&str, &str, &str); 46] = [
     (
         "acl",
         include_str!("../../plugins/acl/cases.txt"),
@@ -59,6 +59,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 44] = [
         "dns64",
         include_str!("../../plugins/dns64/cases.txt"),
         include_str!("../../plugins/dns64/README.md"),
+    ),
+    (
+        "dnstap",
+        include_str!("../../plugins/dnstap/cases.txt"),
+        include_str!("../../plugins/dnstap/README.md"),
     ),
     (
         "errors",
@@ -205,6 +210,11 @@ pub(super) const PLUGINS: [(&str, &str, &str); 44] = [
         "tls",
         include_str!("../../plugins/tls/cases.txt"),
         include_str!("../../plugins/tls/README.md"),
+    ),
+    (
+        "trace",
+        include_str!("../../plugins/trace/cases.txt"),
+        include_str!("../../plugins/trace/README.md"),
     ),
     (
         "transfer",

@@ -53,6 +53,7 @@ pub struct Dial {
 #[derive(Clone)]
 pub struct Session {
     sender: Sender,
+    local: Option<SocketAddr>,
     method: DohMethod,
     authority: Arc<str>,
 }
@@ -74,6 +75,7 @@ impl Dial {
     /// [`AskError`].
     pub async fn connect(&self) -> Result<(Session, BoxFuture<'static, ()>), AskError> {
         let stream = stream::tcp(self.upstream, &self.settings).await?;
+        let local = stream.local_addr().ok();
         let stream = stream::tls(stream, &self.identity).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let stream = TokioIo::new(stream);
@@ -96,8 +98,8 @@ impl Dial {
                 (Sender::Http1(Arc::new(Mutex::new(sender))), connection.map(drop).boxed())
             }
         };
-        let session =
-            Session { sender, method: self.method, authority: Arc::clone(&self.authority) };
+        let (method, authority) = (self.method, Arc::clone(&self.authority));
+        let session = Session { sender, local, method, authority };
         Ok((session, driver))
     }
 }
@@ -132,6 +134,11 @@ impl Session {
             // One that is busy is open.
             Sender::Http1(sender) => sender.try_lock().is_ok_and(|sender| sender.is_closed()),
         }
+    }
+
+    /// Our end of it.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// Whether it can carry several queries at once.

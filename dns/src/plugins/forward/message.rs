@@ -55,6 +55,11 @@ impl Outgoing {
         out.extend(&self.bytes[2..]);
     }
 
+    /// The query under its client's id.
+    pub fn message(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Octets of the query.
     pub fn size(&self) -> usize {
         self.bytes.len()

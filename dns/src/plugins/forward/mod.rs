@@ -26,6 +26,7 @@ pub mod stream;
 pub mod tls;
 pub mod udp;
 pub mod upstream;
+mod witness;
 
 pub use plugin::Forward;
 

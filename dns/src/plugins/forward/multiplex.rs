@@ -4,6 +4,7 @@
 //! who want a connection at the same time wait for the same one.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -24,6 +25,7 @@ use super::{
     config::Connections, failure::AskError, https, message::Outgoing, pool::Asked, quic,
     stream::DIAL,
 };
+use crate::plugin::Transport;
 
 /// Queries under way on one connection: as many streams as HTTP/2 asks every server to allow at
 /// least (RFC 9113 §6.5.2).
@@ -81,15 +83,22 @@ impl Multiplex {
     /// query alone.
     pub async fn ask(&self, query: &Outgoing, patience: Duration, fresh: bool) -> Asked {
         if fresh {
-            let reply = self.ask_on(Load::on(&self.open()), query, patience + DIAL).await;
-            return Asked { reply, reused: false };
+            return self.ask_on(Load::on(&self.open()), query, patience + DIAL).await;
         }
-        let (reply, reused) = self.ask_any(query, patience).await;
-        match reply {
-            Err(AskError::Closed) if reused => {
-                Asked { reply: self.ask_any(query, patience).await.0, reused }
+        let asked = self.ask_any(query, patience).await;
+        match asked {
+            Asked { reply: Err(AskError::Closed), reused: true, .. } => {
+                Asked { reused: true, ..self.ask_any(query, patience).await }
             }
-            reply => Asked { reply, reused },
+            asked => asked,
+        }
+    }
+
+    /// What it speaks.
+    pub fn over(&self) -> Transport {
+        match &self.dial {
+            Dial::Https(_) => Transport::Https,
+            Dial::Quic(_) => Transport::Quic,
         }
     }
 
@@ -98,28 +107,21 @@ impl Multiplex {
         self.connections.lock().retain(|open| self.is_good(open));
     }
 
-    /// The reply, and whether an open connection was used.
-    async fn ask_any(
-        &self,
-        query: &Outgoing,
-        patience: Duration,
-    ) -> (Result<Message, AskError>, bool) {
-        let Some(load) = self.pick() else { return (Err(AskError::Busy), false) };
+    /// Asks on an open connection or a new one.
+    async fn ask_any(&self, query: &Outgoing, patience: Duration) -> Asked {
+        let Some(load) = self.pick() else {
+            return Asked { reply: Err(AskError::Busy), reused: false, from: None };
+        };
         let reused = load.0.is_open();
         let patience = if reused { patience } else { patience + DIAL };
-        let reply = self.ask_on(load, query, patience).await;
+        let asked = self.ask_on(load, query, patience).await;
         if self.settings.max_idle != 0 {
             self.drop_surplus();
         }
-        (reply, reused)
+        Asked { reused, ..asked }
     }
 
-    async fn ask_on(
-        &self,
-        load: Load,
-        query: &Outgoing,
-        patience: Duration,
-    ) -> Result<Message, AskError> {
+    async fn ask_on(&self, load: Load, query: &Outgoing, patience: Duration) -> Asked {
         let handle = &load.0;
         let before = handle.heard.load(Relaxed);
         let asked = async { handle.connected().await?.ask(query).await };
@@ -133,7 +135,7 @@ impl Multiplex {
             Err(AskError::Timeout) => self.forget(handle),
             _ => handle.heard.store(handle.age(), Relaxed),
         }
-        reply
+        Asked { reply, reused: false, from: handle.local() }
     }
 
     /// The busiest connection that has room, or a new one: the fewer connections, the more queries
@@ -247,12 +249,24 @@ impl Session {
             Session::Quic(_) => true,
         }
     }
+
+    fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Session::Https(session) => session.local(),
+            Session::Quic(session) => session.local(),
+        }
+    }
 }
 
 impl Handle {
     /// Whether it has been made.
     fn is_open(&self) -> bool {
         matches!(&*self.session.borrow(), Some(Ok(_)))
+    }
+
+    /// Our end of it, once it has been made.
+    fn local(&self) -> Option<SocketAddr> {
+        self.session.borrow().as_ref()?.as_ref().ok()?.local()
     }
 
     async fn connected(&self) -> Result<Session, AskError> {

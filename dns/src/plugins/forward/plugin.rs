@@ -26,11 +26,12 @@ use super::{
     resolve::{self, ResolveError, message_name},
     secure, stream,
     tls::{self, TlsError},
-    upstream,
+    upstream, witness,
 };
 use crate::{
     metrics::ForwardMetrics,
     plugin::{Answer, Carrier, Failure, FailureReason, Next, Outcome, Plugin, Query},
+    plugins::dnstap::Taps,
     server::admission::Admission,
 };
 
@@ -56,6 +57,7 @@ pub struct Forward {
     next_on_nodata: bool,
     failover: Vec<u16>,
     metrics: Arc<ForwardMetrics>,
+    taps: Taps,
     _tidying: AbortOnDropHandle<()>,
 }
 
@@ -72,8 +74,8 @@ pub enum StartError {
 
 impl Forward {
     /// Makes ready to ask the upstreams of `config`. `followed` says that the next plugin is a
-    /// `forward` too: only then do `next` and `next_on_nodata` mean anything, as in CoreDNS. Must
-    /// run on the server's runtime.
+    /// `forward` too: only then do `next` and `next_on_nodata` mean anything, as in CoreDNS. `taps` are
+    /// told of what is asked. Must run on the server's runtime.
     ///
     /// # Errors
     /// [`StartError`].
@@ -81,6 +83,7 @@ impl Forward {
         config: &Config,
         metrics: &Arc<ForwardMetrics>,
         followed: bool,
+        taps: Taps,
     ) -> Result<Arc<Self>, StartError> {
         let remotes = remotes(config, metrics).await?;
         let most = config.max_concurrent.map_or(ROOM, |most| most as usize);
@@ -107,6 +110,7 @@ impl Forward {
             next_on_nodata: followed && config.next_on_nodata,
             failover: config.failover.clone(),
             metrics: Arc::clone(metrics),
+            taps,
             _tidying: tidying(&remotes, config.connections.expire),
             remotes,
         }))
@@ -221,7 +225,7 @@ impl Upstreams for Asking<'_> {
     fn ask(&self, upstream: usize) -> impl Future<Output = Result<Message, AskError>> + Send {
         let remote = &self.forward.remotes[upstream];
         self.query.metadata.set("forward/upstream", || remote.to.clone());
-        remote.ask(self.outgoing, self.way)
+        witness::ask(remote, self.query, self.outgoing, self.way, &self.forward.taps)
     }
 
     fn pass_over(&self, reply: &Message) -> bool {

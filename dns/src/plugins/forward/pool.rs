@@ -1,8 +1,9 @@
 //! The TCP or TLS connections to one upstream.
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -40,6 +41,8 @@ struct Handle {
     requests: mpsc::Sender<Request>,
     load: AtomicUsize,
     born: Instant,
+    /// Our end, once it is connected.
+    local: Arc<OnceLock<SocketAddr>>,
 }
 
 /// A reply, and whether an open connection or socket was found for the query.
@@ -48,6 +51,8 @@ pub struct Asked {
     pub reply: Result<Message, AskError>,
     /// Whether one was used again.
     pub reused: bool,
+    /// Our end of it, where that is known.
+    pub from: Option<SocketAddr>,
 }
 
 impl StreamPool {
@@ -64,15 +69,17 @@ impl StreamPool {
             true => (Some(self.open()), false),
             false => self.pick(),
         };
-        let Some(handle) = handle else { return Asked { reply: Err(AskError::Busy), reused } };
+        let Some(handle) = handle else {
+            return Asked { reply: Err(AskError::Busy), reused, from: None };
+        };
         let reply = self.ask_on(&handle, query, patience, reused).await;
         if reply != Err(AskError::Closed) || !reused {
-            return Asked { reply, reused };
+            return Asked { reply, reused, from: handle.local.get().copied() };
         }
         let handle = self.open();
         self.connections.lock().push(Arc::clone(&handle));
         let reply = self.ask_on(&handle, query, patience, false).await;
-        Asked { reply, reused }
+        Asked { reply, reused, from: handle.local.get().copied() }
     }
 
     async fn ask_on(
@@ -124,8 +131,10 @@ impl StreamPool {
     fn open(&self) -> Arc<Handle> {
         // Twice the pipeline: what was given up may still lie in the queue.
         let (requests, queue) = mpsc::channel(2 * PIPELINE);
-        tokio::spawn(stream::run(self.dial.clone(), queue, Arc::clone(&self.idle)));
-        Arc::new(Handle { requests, load: AtomicUsize::new(0), born: Instant::now() })
+        let local = Arc::default();
+        let connection = stream::Shared { idle: Arc::clone(&self.idle), local: Arc::clone(&local) };
+        tokio::spawn(stream::run(self.dial.clone(), queue, connection));
+        Arc::new(Handle { requests, load: AtomicUsize::new(0), born: Instant::now(), local })
     }
 }
 

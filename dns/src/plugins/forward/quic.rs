@@ -34,7 +34,10 @@ pub struct Dial {
 
 /// An open connection.
 #[derive(Clone)]
-pub struct Session(Connection);
+pub struct Session {
+    connection: Connection,
+    local: Option<SocketAddr>,
+}
 
 impl Dial {
     /// Connects, from a socket of its own. The future ends with the connection.
@@ -51,8 +54,12 @@ impl Dial {
         let connecting = endpoint.connect_with(self.client.clone(), self.upstream, &self.name);
         let connecting = connecting.map_err(|error| AskError::Connect(error.to_string()))?;
         let connection = connecting.await.map_err(|error| AskError::Connect(error.to_string()))?;
-        let watched = connection.clone();
-        Ok((Session(connection), async move { watched.closed().await }.map(drop).boxed()))
+        let (watched, local) = (connection.clone(), endpoint.local_addr().ok());
+        let local = local.map(|local| match connection.local_ip() {
+            Some(ip) => SocketAddr::new(ip, local.port()),
+            None => local,
+        });
+        Ok((Session { connection, local }, async move { watched.closed().await }.map(drop).boxed()))
     }
 }
 
@@ -62,7 +69,8 @@ impl Session {
     /// # Errors
     /// [`AskError`]; [`AskError::Closed`] if the connection broke.
     pub async fn ask(&self, query: &Outgoing) -> Result<Message, AskError> {
-        let (mut send, mut receive) = self.0.open_bi().await.map_err(|_| AskError::Closed)?;
+        let (mut send, mut receive) =
+            self.connection.open_bi().await.map_err(|_| AskError::Closed)?;
         // A query was read from a DNS message and is no longer than that.
         let mut framed = (query.size() as u16).to_be_bytes().to_vec();
         // RFC 9250 §4.2.1.
@@ -79,13 +87,18 @@ impl Session {
 
     /// Whether it can't be used any more.
     pub fn is_closed(&self) -> bool {
-        self.0.close_reason().is_some()
+        self.connection.close_reason().is_some()
+    }
+
+    /// Our end of it.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// Ends the connection: a reply without its length, to another query or under an id is an error
     /// of the whole connection (RFC 9250 §4.3.3).
     fn refuse(&self) -> Result<Message, AskError> {
-        self.0.close(PROTOCOL_ERROR, b"");
+        self.connection.close(PROTOCOL_ERROR, b"");
         Err(AskError::Malformed)
     }
 }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     metrics::{ForwardMetrics, rcode_label},
-    plugin::Carrier,
+    plugin::{Carrier, Transport},
 };
 
 /// `proxy_name` in the metrics.
@@ -71,6 +71,16 @@ pub struct Remote {
     pub latency: Latency,
     asking: Asking,
     settings: Settings,
+}
+
+/// How asking went.
+pub struct Exchange {
+    /// The reply.
+    pub reply: Result<Message, AskError>,
+    /// Our end of the connection, where that is known.
+    pub from: Option<SocketAddr>,
+    /// Over what.
+    pub over: Transport,
 }
 
 /// How to reach an upstream.
@@ -130,10 +140,15 @@ impl Remote {
         query: &Arc<Outgoing>,
         way: Way,
     ) -> Result<Message, AskError> {
+        self.exchange(query, way).await.reply
+    }
+
+    /// Asks this upstream, and tells how that went.
+    pub async fn exchange(self: &Arc<Self>, query: &Arc<Outgoing>, way: Way) -> Exchange {
         let waiting = Waiting { latency: &self.latency, start: Instant::now() };
         let patience = self.settings.connections.read_timeout;
-        let reply = self.asking.ask(query, way, patience, false).await;
-        match &reply {
+        let exchange = self.asking.ask(query, way, patience, false).await;
+        match &exchange.reply {
             Ok(reply) => {
                 let code = rcode_label(u16::from(reply.metadata.response_code).into());
                 let duration = &self.settings.metrics.duration;
@@ -150,7 +165,17 @@ impl Remote {
                 self.start_checking();
             }
         }
-        reply
+        exchange
+    }
+
+    /// Over what it is asked first.
+    pub fn over(&self, way: Way) -> Transport {
+        match &self.asking {
+            Asking::Plain { .. } if way == Way::Over(Carrier::Tcp) => Transport::Tcp,
+            Asking::Plain { .. } => Transport::Udp,
+            Asking::Tls(..) => Transport::Tls,
+            Asking::Multiplex(sessions, _) => sessions.over(),
+        }
     }
 
     /// Closes what has been idle for too long.
@@ -178,7 +203,7 @@ impl Remote {
         message.add_query(hickory_proto::op::Query::query(name, RecordType::NS));
         let Ok(query) = Outgoing::new(&message).map(Arc::new) else { return false };
         let way = Way::Over(self.settings.check_over);
-        let reply = self.asking.ask(&query, way, CHECK, true).await;
+        let reply = self.asking.ask(&query, way, CHECK, true).await.reply;
         // Without a socket nothing is known; the upstream gets the benefit of the doubt.
         let answered = matches!(reply, Ok(_) | Err(AskError::Malformed | AskError::Local(_)));
         if !answered {
@@ -197,32 +222,32 @@ impl Asking {
         way: Way,
         patience: Duration,
         fresh: bool,
-    ) -> Result<Message, AskError> {
-        let note = |asked: Asked, counts: &Counts| {
+    ) -> Exchange {
+        let note = |asked: Asked, counts: &Counts, over| {
             if !fresh {
                 if asked.reused { counts.hits.inc() } else { counts.misses.inc() }
             }
-            asked.reply
+            Exchange { reply: asked.reply, from: asked.from, over }
         };
         let (udp, over_udp, streams, over_tcp) = match self {
             Asking::Tls(streams, counts) => {
-                return note(streams.ask(query, patience, fresh).await, counts);
+                return note(streams.ask(query, patience, fresh).await, counts, Transport::Tls);
             }
             Asking::Multiplex(sessions, counts) => {
-                return note(sessions.ask(query, patience, fresh).await, counts);
+                return note(sessions.ask(query, patience, fresh).await, counts, sessions.over());
             }
             Asking::Plain { udp, over_udp, streams, over_tcp } => {
                 (udp, over_udp, streams, over_tcp)
             }
         };
         if way != Way::Over(Carrier::Tcp) {
-            let reply = note(udp.ask(query, patience, fresh).await, over_udp);
-            let cut = reply.as_ref().is_ok_and(|reply| reply.metadata.truncation);
+            let asked = note(udp.ask(query, patience, fresh).await, over_udp, Transport::Udp);
+            let cut = asked.reply.as_ref().is_ok_and(|reply| reply.metadata.truncation);
             if way == Way::Over(Carrier::Udp) || !cut {
-                return reply;
+                return asked;
             }
         }
-        note(streams.ask(query, patience, fresh).await, over_tcp)
+        note(streams.ask(query, patience, fresh).await, over_tcp, Transport::Tcp)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -67,15 +67,23 @@ struct Connection {
     input: BytesMut,
 }
 
-/// Connects, then serves requests until the connection ends. `idle` counts the idle connections of
-/// the same pool.
-pub async fn run(dial: Dial, mut requests: mpsc::Receiver<Request>, idle: Arc<AtomicUsize>) {
-    let connected = timeout(DIAL, dial.connect()).await.unwrap_or(Err(AskError::ConnectTimeout));
+/// What a connection shares with its pool.
+pub struct Shared {
+    /// Counts the idle connections of the pool.
+    pub idle: Arc<AtomicUsize>,
+    /// Our end, once it is connected.
+    pub local: Arc<OnceLock<SocketAddr>>,
+}
+
+/// Connects, then serves requests until the connection ends.
+pub async fn run(dial: Dial, mut requests: mpsc::Receiver<Request>, shared: Shared) {
+    let connected =
+        timeout(DIAL, dial.connect(&shared.local)).await.unwrap_or(Err(AskError::ConnectTimeout));
     let error = match connected {
         Ok(stream) => {
             let mut connection =
                 Connection { stream, pending: HashMap::new(), input: BytesMut::new() };
-            let error = connection.serve(&mut requests, &dial.settings, &idle).await;
+            let error = connection.serve(&mut requests, &dial.settings, &shared.idle).await;
             for (_, request) in connection.pending.drain() {
                 request.answer(Err(error.clone()));
             }
@@ -98,8 +106,11 @@ impl Request {
 }
 
 impl Dial {
-    async fn connect(&self) -> Result<Box<dyn Stream>, AskError> {
+    async fn connect(&self, local: &OnceLock<SocketAddr>) -> Result<Box<dyn Stream>, AskError> {
         let stream = tcp(self.upstream, &self.settings).await?;
+        if let Ok(address) = stream.local_addr() {
+            local.get_or_init(|| address);
+        }
         match &self.tls {
             None => Ok(Box::new(stream)),
             Some(identity) => Ok(Box::new(tls(stream, identity).await?)),

@@ -40,6 +40,7 @@ pub struct UdpPool {
 
 struct Idle {
     socket: UdpSocket,
+    local: SocketAddr,
     born: Instant,
     used: Instant,
     uses: u32,
@@ -55,18 +56,21 @@ impl UdpPool {
     pub async fn ask(&self, query: &Outgoing, patience: Duration, fresh: bool) -> Asked {
         let found = if fresh { None } else { self.take() };
         let reused = found.is_some();
+        let mut from = None;
         let reply = async {
             let mut idle = match found {
                 Some(idle) => idle,
                 None => self.open().await?,
             };
+            from = Some(idle.local);
             let reply = timeout(patience, exchange(&idle.socket, query));
             let reply = reply.await.map_err(|_| AskError::Timeout)??;
             idle.uses += 1;
             self.put_back(idle);
             Ok(reply)
         };
-        Asked { reply: reply.await, reused }
+        let reply = reply.await;
+        Asked { reply, reused, from }
     }
 
     /// Closes what has been idle for too long.
@@ -114,8 +118,8 @@ impl UdpPool {
             .await
             .map_err(|error| AskError::Local(words(&error)))?;
         socket.connect(self.upstream).await?;
-        let now = Instant::now();
-        Ok(Idle { socket, born: now, used: now, uses: 0 })
+        let (local, now) = (socket.local_addr()?, Instant::now());
+        Ok(Idle { socket, local, born: now, used: now, uses: 0 })
     }
 }
 

@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::rr::{DNSClass, RecordType};
-
 use super::{
     config::Classes,
     format::{Field, Piece},
@@ -16,7 +14,7 @@ use crate::{
     corefile::domain::Domain,
     metrics::rcode_label,
     plugin::Transport,
-    wire::{name::MAX_NAME, rcode},
+    wire::{mnemonics, name::MAX_NAME, rcode},
 };
 
 /// Octets for a name.
@@ -113,12 +111,12 @@ impl Line {
 
     fn field(&self, field: Field, out: &mut String) {
         let written = match field {
-            Field::Type => write!(out, "{}", RecordType::from(self.qtype)),
+            Field::Type => out.write_str(&mnemonics::rtype_text(self.qtype)),
             Field::Name => {
                 self.push_name(out);
                 Ok(())
             }
-            Field::Class => write!(out, "{}", DNSClass::from(self.class)),
+            Field::Class => out.write_str(&mnemonics::class_text(self.class)),
             Field::Proto => out.write_str(self.transport.label()),
             Field::Size => write!(out, "{}", self.size),
             Field::Remote => push_address(self.client.ip(), out),

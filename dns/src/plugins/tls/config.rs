@@ -6,7 +6,11 @@ use super::{
     acme::{self, config::Acme},
     material::{self, Part},
 };
-use crate::corefile::{cause::Cause, checker::Checker, tree::Line};
+use crate::corefile::{
+    cause::Cause,
+    checker::Checker,
+    tree::{Line, Token},
+};
 
 const PROPERTIES: &[&str] = &["client_auth", "keylog"];
 
@@ -86,16 +90,19 @@ pub fn parse(line: &Line, cx: &mut Checker<'_>) -> Option<Config> {
             _ => cx.unknown(property, PROPERTIES),
         }
     }
-    if let Err(error) = material::load(&config, |path| cx.file(path)) {
-        let token = match error.part {
-            Part::Certificate => &args[0],
-            Part::Key => &args[1],
-            Part::Authorities => args.get(2).unwrap_or(&args[0]),
-        };
-        let cause =
-            Cause::Value { found: token.text.to_string(), want: error.part.wanted().to_owned() };
-        cx.mistake_with(token.span, cause, error.to_string());
-        return None;
-    }
-    Some(Config::Files(config))
+    check(&config, args, cx).then_some(Config::Files(config))
+}
+
+/// Whether the files of `config` can be used; `args` are where they stand. Notes the first that can't.
+pub(crate) fn check(config: &Files, args: &[Token], cx: &mut Checker<'_>) -> bool {
+    let Err(error) = material::load(config, |path| cx.file(path)) else { return true };
+    let token = match error.part {
+        Part::Certificate => &args[0],
+        Part::Key => &args[1],
+        Part::Authorities => args.get(2).unwrap_or(&args[0]),
+    };
+    let cause =
+        Cause::Value { found: token.text.to_string(), want: error.part.wanted().to_owned() };
+    cx.mistake_with(token.span, cause, error.to_string());
+    false
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use prometheus::IntCounterVec;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, KeyLog, NoKeyLog, ServerConfig,
-    SignatureScheme,
+    SignatureScheme, SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::ring,
     server::{
@@ -65,14 +65,21 @@ impl Identity {
         metrics: &Metrics,
         challenges: &Arc<Challenges>,
     ) -> Result<Arc<Self>, String> {
-        let identity = match config {
-            Config::Files(files) => Identity::Files(Watched::new(files, metrics)?),
-            Config::Acme(config) => Identity::Acme(Managed::start(config, Arc::clone(challenges))?),
-        };
-        let identity = Arc::new(identity);
-        if matches!(*identity, Identity::Files(_)) {
-            tokio::spawn(follow(Arc::downgrade(&identity)));
+        match config {
+            Config::Files(files) => Identity::of_files(files, metrics),
+            Config::Acme(config) => {
+                Ok(Arc::new(Identity::Acme(Managed::start(config, Arc::clone(challenges))?)))
+            }
         }
+    }
+
+    /// Loads these files now, and whenever they change.
+    ///
+    /// # Errors
+    /// In words for people.
+    pub fn of_files(files: &Files, metrics: &Metrics) -> Result<Arc<Self>, String> {
+        let identity = Arc::new(Identity::Files(Watched::new(files, metrics)?));
+        tokio::spawn(follow(Arc::downgrade(&identity)));
         Ok(identity)
     }
 
@@ -81,8 +88,20 @@ impl Identity {
     /// # Errors
     /// If the library takes none of its own versions; never seen.
     pub fn server_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
+        self.server_config_of(rustls::DEFAULT_VERSIONS, protocols)
+    }
+
+    /// As [`Identity::server_config`], for these versions of TLS.
+    ///
+    /// # Errors
+    /// If the library takes none of them.
+    pub fn server_config_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&[u8]],
+    ) -> Result<ServerConfig, Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?;
+            .with_protocol_versions(versions)?;
         let mut server = match self {
             Identity::Acme(managed) => {
                 builder.with_no_client_auth().with_cert_resolver(managed.resolver())

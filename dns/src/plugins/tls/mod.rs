@@ -6,3 +6,4 @@ pub mod config;
 pub mod identity;
 mod keylog;
 pub mod material;
+pub mod trust;

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     metrics::{Metrics, Series},
     plugin::{Next, Outcome, Plugin, Transport},
-    plugins::stand_in::StandIn,
+    plugins::{dnstap::Taps, stand_in::StandIn},
 };
 
 /// A server with one block of these plugins for all names.
@@ -43,6 +43,7 @@ impl Rig {
             series: Some(series(".")),
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: Some(1232),
             panics: Arc::default(),
             labels: Arc::default(),
@@ -61,7 +62,8 @@ impl Rig {
     async fn ask(&self, message: &Message) -> Option<Message> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
         let received = Instant::now();
-        let origin = Origin { client: any, local: any, transport: Transport::Udp, received };
+        let origin =
+            Origin { client: any, local: any, transport: Transport::Udp, received, parent: None };
         let request = message.to_vec().unwrap();
         let answer = answer(&self.routes, &self.recorder, &request, origin, Purpose::Reply);
         answer.await.map(|bytes| Message::from_vec(&bytes).unwrap())

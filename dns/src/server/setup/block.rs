@@ -23,6 +23,7 @@ use crate::{
         cancel::Cancel,
         chaos::Chaos,
         dns64::Dns64,
+        dnstap::Taps,
         errors::{ErrorLog, stack},
         extension::Extended,
         file::File,
@@ -65,6 +66,7 @@ pub(super) struct Parts {
     pub(super) only_long: bool,
     pub(super) errors: Option<Arc<ErrorLog>>,
     pub(super) log: Option<Arc<QueryLog>>,
+    pub(super) taps: Taps,
     /// `shed` is there.
     pub(super) shed: bool,
     /// `bufsize`.
@@ -134,7 +136,8 @@ impl Builder<'_> {
             }
             PluginConfig::Prometheus(config) => {
                 parts.prometheus = true;
-                self.pages.push((config.address.clone(), Page::Metrics));
+                let page = self.metrics_page(&config.web)?;
+                self.pages.push((config.address.clone(), page));
             }
             PluginConfig::Errors(config) => parts.errors = Some(Arc::new(ErrorLog::new(config))),
             PluginConfig::Log(config) => {
@@ -145,6 +148,8 @@ impl Builder<'_> {
                 parts.only_long |= parts.metadata.is_some() && log.wants_labels();
                 parts.log = Some(log);
             }
+            PluginConfig::Trace(config) => self.trace(config, server, hosts, parts)?,
+            PluginConfig::Dnstap(config) => self.dnstap(config, parts)?,
             PluginConfig::Loadbalance(config) => {
                 parts.chain.push(Arc::new(Loadbalance::start(config)));
                 parts.only_long |= !Loadbalance::is_plain(config);
@@ -265,7 +270,7 @@ impl Builder<'_> {
             PluginConfig::Forward(config) => {
                 let mut behind = server.plugins.iter().skip_while(|p| !std::ptr::eq(*p, plugin));
                 let followed = matches!(behind.nth(1), Some(PluginConfig::Forward(_)));
-                let forward = self.forward(config, followed).await?;
+                let forward = self.forward(config, followed, &parts.taps).await?;
                 parts.forwards.push(Arc::clone(&forward));
                 parts.chain.push(forward);
             }
@@ -283,7 +288,10 @@ impl Builder<'_> {
     }
 
     /// The certificate of these settings, one for all blocks that have them.
-    fn identity(&mut self, config: &tls::config::Config) -> Result<Arc<Identity>, SetupError> {
+    pub(super) fn identity(
+        &mut self,
+        config: &tls::config::Config,
+    ) -> Result<Arc<Identity>, SetupError> {
         if let Some((_, held)) = self.identities.iter().find(|(held, _)| held == config) {
             return Ok(Arc::clone(held));
         }
@@ -301,8 +309,10 @@ impl Builder<'_> {
         &self,
         config: &forward::config::Config,
         followed: bool,
+        taps: &Taps,
     ) -> Result<Arc<Forward>, SetupError> {
-        let started = Forward::start(config, &self.workshop.metrics.forward, followed).await;
+        let metrics = &self.workshop.metrics.forward;
+        let started = Forward::start(config, metrics, followed, taps.clone()).await;
         started.map_err(|error| SetupError::Plugin { plugin: "forward", what: error.to_string() })
     }
 

@@ -17,7 +17,7 @@ use crate::{
     corefile::{check::Environment, load_text, source::Memory},
     metrics::{Metrics, Series},
     plugins::{
-        PluginConfig, header::config::Edits, hosts::Hosts, local, shed::Shed,
+        PluginConfig, dnstap::Taps, header::config::Edits, hosts::Hosts, local, shed::Shed,
         template::short::Denials,
     },
     server::short::ShortPlan,
@@ -131,6 +131,7 @@ impl Rig {
             series: Some(metrics.queries().series(&series)),
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: Some(1232),
             panics: Arc::clone(metrics.queries()),
             labels: Arc::default(),

@@ -38,7 +38,7 @@ use crate::{
         Answer, Chain, Failure, FailureReason, Next, Origin, Outcome, Plugin, Query, Transport,
         Upward,
     },
-    plugins::{PluginConfig, kubernetes::wire::Asked, metadata::Metadata},
+    plugins::{PluginConfig, kubernetes::wire::Asked, metadata::Metadata, trace::span::Current},
     server::{
         routes::Routes,
         short::{AnswerShort, Short},
@@ -160,10 +160,12 @@ impl Rig {
                 local: any,
                 transport: Transport::Udp,
                 received: Instant::now(),
+                parent: None,
             },
             upward: Upward { routes: Arc::clone(&self.routes), depth: 0 },
             metadata: Metadata::default(),
             labels: Arc::default(),
+            span: Current::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     metrics::{Metrics, Series},
     plugin::{Answer, Chain, Next, Origin, Outcome, Plugin, Query, Transport, Upward},
     plugins::metadata::Metadata,
-    plugins::{PluginConfig, forward::Forward},
+    plugins::{PluginConfig, dnstap::Taps, forward::Forward, trace::span::Current},
     server::routes::Routes,
 };
 
@@ -56,7 +56,9 @@ impl Setup {
         let mut forwards = Vec::new();
         for (number, config) in configs.iter().enumerate() {
             let followed = number + 1 < configs.len();
-            forwards.push(Forward::start(config, &metrics.forward, followed).await.unwrap());
+            forwards.push(
+                Forward::start(config, &metrics.forward, followed, Taps::default()).await.unwrap(),
+            );
         }
         let mut chain: Vec<Arc<dyn Plugin>> = Vec::new();
         chain.extend(forwards.iter().map(|forward| Arc::clone(forward) as Arc<dyn Plugin>));
@@ -107,9 +109,18 @@ impl Setup {
         message.add_query(Question::query(Name::from_ascii(name).unwrap(), rtype));
         message.edns = Some(Edns::new());
         let client: SocketAddr = "10.0.0.1:1234".parse().unwrap();
-        let origin = Origin { client, local: client, transport, received: Instant::now() };
+        let origin =
+            Origin { client, local: client, transport, received: Instant::now(), parent: None };
         let upward = Upward { routes: Arc::clone(&self.routes), depth: 0 };
         let (metadata, labels) = (Metadata::default(), Arc::default());
-        Query { message: Arc::new(message), size: 40, origin, upward, metadata, labels }
+        Query {
+            message: Arc::new(message),
+            size: 40,
+            origin,
+            upward,
+            metadata,
+            labels,
+            span: Current::default(),
+        }
     }
 }

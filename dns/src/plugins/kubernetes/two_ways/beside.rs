@@ -28,6 +28,7 @@ use crate::{
     plugins::{
         any::Any,
         dns64::{self, Dns64, prefix::Prefix},
+        dnstap::Taps,
         header::{
             Header,
             config::{Config, Edits},
@@ -164,6 +165,7 @@ impl Beside {
             series: None,
             errors: None,
             log: None,
+            taps: Taps::default(),
             payload: self.payload,
             panics: Arc::default(),
             labels: Arc::default(),
@@ -220,7 +222,8 @@ fn short(block: &Block, request: &[u8]) -> Option<Vec<u8>> {
 fn long(routes: &Arc<Routes>, metrics: &Metrics, request: &[u8]) -> Vec<u8> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
     let received = Instant::now();
-    let origin = Origin { client: any, local: any, transport: Transport::Udp, received };
+    let origin =
+        Origin { client: any, local: any, transport: Transport::Udp, received, parent: None };
     let recorder = metrics.queries().recorder();
     let answer = long::answer(routes, &recorder, request, origin, Purpose::Reply);
     tokio::runtime::Builder::new_current_thread()
