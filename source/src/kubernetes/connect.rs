@@ -6,28 +6,19 @@ use std::{
 };
 
 use http::{HeaderValue, Uri, header::USER_AGENT};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use kube::{
     Config,
-    client::ConfigExt,
     config::{Kubeconfig, KubeconfigError},
 };
 use miette::Diagnostic;
 use parking_lot::Mutex;
 use rustls::pki_types::{CertificateDer, pem, pem::PemObject};
 use thiserror::Error;
-use tower::{BoxError, ServiceBuilder};
 
 use super::{Access, ApiConfig, CONNECT_TIMEOUT, TlsFiles};
 
 /// Where a pod finds its account's token and the cluster's CA.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-
-/// Octets that a connection reads ahead.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// The API cannot even be tried.
 #[derive(Debug, Error, Diagnostic)]
@@ -151,35 +142,12 @@ impl Connection {
         let url = &kube.cluster_url;
         let host = url.authority().map(ToString::to_string).unwrap_or_default();
         let endpoint = format!("{}://{host}", url.scheme_str().unwrap_or("https"));
-        let client = client(kube).map_err(|source| ConnectError::Credentials {
+        let client = kube::Client::try_from(kube).map_err(|source| ConnectError::Credentials {
             endpoint: endpoint.clone(),
             source: Box::new(source),
         })?;
         Ok(Connection { client, endpoint, host, token })
     }
-}
-
-/// A client whose connections keep a small buffer: kube's own leaves hyper's default, and a watch that
-/// began with a large list would hold some 600 KiB for as long as it lasts.
-fn client(config: Config) -> Result<kube::Client, kube::Error> {
-    // Proxies, and certificates that a program hands out for a while, are kube's own affair.
-    if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
-        return kube::Client::try_from(config);
-    }
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_connect_timeout(config.connect_timeout);
-    let connector = config.rustls_https_connector_with_connector(connector)?;
-    let http = legacy::Client::builder(TokioExecutor::new())
-        .http1_max_buf_size(READ_BUFFER)
-        .build::<_, kube::client::Body>(connector);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(kube::Client::new(service, config.default_namespace))
 }
 
 impl TokenFile {
