@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::{
-    packages, peers,
+    image, packages, peers,
     shell::{cargo, execute, repository},
 };
 
@@ -34,17 +34,14 @@ pub(crate) fn soak(what: What, flags: &[String]) -> anyhow::Result<()> {
 fn built(program: &str, flags: &[String]) -> anyhow::Result<()> {
     packages::for_benchmarks();
     peers::build()?;
-    execute(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "daymark",
-        "--package",
-        "daymark-bench",
-    ]))?;
+    // The program as it is shipped, with no features but its own.
+    let daymark = image::static_program("release")?;
+    execute(cargo().args(["build", "--release", "--package", "daymark-bench"]))?;
     // Not by `cargo run`, which would build it once more with other features of its dependencies.
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("xtask lies in target/PROFILE")?;
     let benchmark = target.join("release").join(program);
-    execute(Command::new(benchmark).current_dir(repository()).args(flags))
+    let mut benchmark = Command::new(benchmark);
+    benchmark.current_dir(repository()).args(flags).env("DAYMARK_BIN", daymark);
+    execute(&mut benchmark)
 }

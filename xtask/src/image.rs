@@ -111,8 +111,8 @@ fn needs_loader(program: &[u8]) -> bool {
     (0..count).any(|index| number(table.saturating_add(index * size), 4) == 3)
 }
 
-/// Builds the program as the Dockerfile does, but for the profile.
-fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
+/// Builds the program as the Dockerfile does, but for the profile; gives its path.
+pub(crate) fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
     let mut build = cargo();
