@@ -84,7 +84,7 @@ impl Run {
         all.iter()
             .try_for_each(|s| measure::load(s.program.id(), ("udp", s.port), &mix, 2).map(drop))?;
         let rounds = self.rounds(&all, &mix)?;
-        self.bar("cached forward: CPU per query / CoreDNS", &rounds, "coredns", |r| r.cpu_us, 0.30);
+        self.bar("cached forward: CPU per query / CoreDNS", &rounds, "coredns", |r| r.cpu_us, 0.25);
         self.table("Cached forward", &rounds, None);
         Ok(json!({ "rounds": rounds }))
     }
