@@ -85,12 +85,14 @@ impl Receiver {
         Ok(receiver)
     }
 
-    /// Listens over TCP, with TLS if there is a configuration for it.
+    /// Listens over TCP on a free port of loopback, with TLS if there is a configuration for it; tells
+    /// where.
     ///
     /// # Errors
     /// If it can't.
-    pub fn tcp(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> anyhow::Result<Self> {
-        let (listener, receiver) = (TcpListener::bind(address)?, Receiver::default());
+    pub fn tcp(tls: Option<Arc<ServerConfig>>) -> anyhow::Result<(SocketAddr, Self)> {
+        let (listener, receiver) = (TcpListener::bind("127.0.0.1:0")?, Receiver::default());
+        let address = listener.local_addr()?;
         let own = receiver.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -101,17 +103,17 @@ impl Receiver {
                 }
             }
         });
-        Ok(receiver)
+        Ok((address, receiver))
     }
 
     /// Takes one connection and reads no more of it until told to.
     ///
     /// # Errors
     /// If it can't listen.
-    pub fn deaf(address: SocketAddr) -> anyhow::Result<Self> {
-        let receiver = Receiver::tcp(address, None)?;
+    pub fn deaf() -> anyhow::Result<(SocketAddr, Self)> {
+        let (address, receiver) = Receiver::tcp(None)?;
         receiver.0.deaf.store(true, Ordering::Relaxed);
-        Ok(receiver)
+        Ok((address, receiver))
     }
 
     /// Reads on.

@@ -33,9 +33,8 @@ pub(super) fn comes_and_goes(folder: &Path, program: &Path) -> anyhow::Result<()
 }
 
 pub(super) fn does_not_listen(folder: &Path, program: &Path) -> anyhow::Result<()> {
-    let at = loopback(ports::free());
     let metrics = loopback(ports::free());
-    let receiver = Receiver::deaf(at)?;
+    let (at, receiver) = Receiver::deaf()?;
     let corefile = ".:@PORT@ {
         bind 127.0.0.1
         prometheus @METRICS@
