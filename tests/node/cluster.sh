@@ -52,7 +52,8 @@ start_control_plane() {
     in_control bash "$apiserver" start "$run/control" > /dev/null
   # The resolver outside, which the nodes' resolv.conf names.
   printf '.:53 {\n    bind %s\n    hosts {\n        192.0.2.80 www.example.com\n    }\n}\n' $net.1 > "$run/resolver.corefile"
-  in_control setsid "$PEERS_BIN/coredns" -conf "$run/resolver.corefile" > "$run/resolver.log" 2>&1 < /dev/null &
+  # Not by a function: that would be a shell, whose process id the resolver does not have.
+  setsid nsenter --net="/run/netns/$control" "$PEERS_BIN/coredns" -conf "$run/resolver.corefile" > "$run/resolver.log" 2>&1 < /dev/null &
   echo $! > "$run/resolver.pid"
 }
 

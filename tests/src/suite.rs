@@ -1,7 +1,11 @@
 //! Suites whose trials are data: servers are started once, with the objects of the record rules, and
 //! live as long as the trials that ask them.
 
-use std::{any::Any, path::PathBuf, process::ExitCode};
+use std::{
+    any::Any,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
@@ -39,6 +43,30 @@ impl Suite {
         test: impl FnOnce() -> Result<(), Failed> + Send + 'static,
     ) {
         self.trials.push(Trial::test(name, test));
+    }
+
+    /// Adds a trial of `program`, in a folder of its own, whose `log` is shown if it fails. Without the
+    /// program it is skipped.
+    pub fn trial_of(
+        &mut self,
+        group: &str,
+        program: Result<PathBuf, String>,
+        name: &str,
+        trial: fn(&Path, &Path) -> anyhow::Result<()>,
+    ) {
+        let name = format!("{group}: {name}");
+        let program = match program {
+            Ok(program) => program,
+            Err(reason) => return self.skipped(&name, &reason),
+        };
+        let folder = self.scratch().join(self.size().to_string());
+        self.trial(name, move || {
+            std::fs::create_dir_all(&folder)?;
+            trial(&folder, &program).map_err(|error| {
+                let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+                format!("{error:#}\n{log}").into()
+            })
+        });
     }
 
     /// How many trials there are so far.

@@ -10,10 +10,7 @@ mod receivers;
 #[path = "dnstap/served.rs"]
 mod served;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use daymark_tests::{peers, suite::Suite};
 
@@ -37,34 +34,19 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         ("a reload keeps telling", faults::reload_keeps_telling),
         ("encrypted transports have their names", receivers::encrypted_transports),
     ];
-    let mut add = |group: &str, program: Result<PathBuf, String>, name: &str, trial: Trial| {
-        let name = format!("{group}: {name}");
-        let program = match program {
-            Ok(program) => program,
-            Err(reason) => return suite.skipped(&name, &reason),
-        };
-        let folder = suite.scratch().join(suite.size().to_string());
-        suite.trial(name, move || {
-            std::fs::create_dir_all(&folder)?;
-            trial(&folder, &program).map_err(|error| {
-                let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-                format!("{error:#}\n{log}").into()
-            })
-        });
-    };
     for (name, trial) in both {
-        add("daymark", Ok(peers::daymark()), name, trial);
-        add("coredns", peers::program("coredns"), name, trial);
+        suite.trial_of("daymark", Ok(peers::daymark()), name, trial);
+        suite.trial_of("coredns", peers::program("coredns"), name, trial);
     }
     for (name, trial) in ours {
-        add("daymark", Ok(peers::daymark()), name, trial);
+        suite.trial_of("daymark", Ok(peers::daymark()), name, trial);
     }
     let missing = ["coredns", "dnstap"].into_iter().find_map(|peer| peers::program(peer).err());
     let with_peers = match missing {
         None => Ok(peers::daymark()),
         Some(reason) => Err(reason),
     };
-    add("both", with_peers.clone(), "the same is told", compared::same_is_told);
-    add("both", with_peers, "the tool prints the same", compared::tool_prints_the_same);
+    suite.trial_of("both", with_peers.clone(), "the same is told", compared::same_is_told);
+    suite.trial_of("both", with_peers, "the tool prints the same", compared::tool_prints_the_same);
     Ok(())
 }

@@ -12,10 +12,7 @@ mod spans;
 #[path = "trace/traced.rs"]
 mod traced;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use daymark_tests::{peers, suite::Suite};
 
@@ -39,30 +36,20 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         ("an endpoint that refuses is told of", faults::endpoint_refuses),
         ("what waits at the end is sent", faults::sent_at_the_end),
     ];
-    let mut add = |group: &str, program: Result<PathBuf, String>, name: &str, trial: Trial| {
-        let name = format!("{group}: {name}");
-        let program = match program {
-            Ok(program) => program,
-            Err(reason) => return suite.skipped(&name, &reason),
-        };
-        let folder = suite.scratch().join(suite.size().to_string());
-        suite.trial(name, move || {
-            std::fs::create_dir_all(&folder)?;
-            trial(&folder, &program).map_err(|error| {
-                let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-                format!("{error:#}\n{log}").into()
-            })
-        });
-    };
     for (name, trial) in both {
-        add("daymark", Ok(peers::daymark()), name, trial);
-        add("coredns", peers::program("coredns"), name, trial);
+        suite.trial_of("daymark", Ok(peers::daymark()), name, trial);
+        suite.trial_of("coredns", peers::program("coredns"), name, trial);
     }
     for (name, trial) in ours {
-        add("daymark", Ok(peers::daymark()), name, trial);
+        suite.trial_of("daymark", Ok(peers::daymark()), name, trial);
     }
     let with_peer = peers::program("coredns").map(|_| peers::daymark());
-    add("both", with_peer.clone(), "Zipkin gets the same spans", compared::same_for_zipkin);
-    add("both", with_peer, "Datadog gets the same spans", compared::same_for_datadog);
+    suite.trial_of(
+        "both",
+        with_peer.clone(),
+        "Zipkin gets the same spans",
+        compared::same_for_zipkin,
+    );
+    suite.trial_of("both", with_peer, "Datadog gets the same spans", compared::same_for_datadog);
     Ok(())
 }

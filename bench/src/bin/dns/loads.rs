@@ -1,12 +1,12 @@
 //! Queries as fast as they go: the cluster mix against everybody, and cached names from outside.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::ensure;
 use daymark_bench::{
     cluster::{Cluster, MadeService},
     measure, queries,
-    servers::{self, Extra},
+    servers::{self, Extra, Server},
     watch,
 };
 use daymark_tests::control_plane::ControlPlane;
@@ -73,13 +73,7 @@ impl Run {
         let mut upstream = servers::unbound(scratch.path(), &queries::outside_zone(NAMES))?;
         upstream.wait_for("host1.example.com.")?;
         let lines = format!("    forward . 127.0.0.1:{}\n    cache 3600\n", upstream.port);
-        let extra = Extra { lines, ..Extra::default() };
-        let kubeconfig = plane.kubeconfig();
-        let mut all = [
-            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
-            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
-        ];
-        all.iter_mut().try_for_each(|server| server.wait_for("host1.example.com."))?;
+        let all = both(scratch.path(), &plane, lines, "host1.example.com.")?;
         // Fills both caches.
         all.iter()
             .try_for_each(|s| measure::load(s.program.id(), ("udp", s.port), &mix, 2).map(drop))?;
@@ -111,13 +105,7 @@ impl Run {
              forward . 127.0.0.1:{}\n    cache 3600\n",
             upstream.port
         );
-        let extra = Extra { lines, ..Extra::default() };
-        let kubeconfig = plane.kubeconfig();
-        let mut all = [
-            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
-            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
-        ];
-        all.iter_mut().try_for_each(|server| server.wait_for("host1.corp.test."))?;
+        let all = both(scratch.path(), &plane, lines, "host1.corp.test.")?;
         all.iter()
             .try_for_each(|s| measure::load(s.program.id(), ("udp", s.port), &mix, 2).map(drop))?;
         let rounds = self.rounds(&all, &mix)?;
@@ -148,13 +136,7 @@ impl Run {
              hosts {} {{\n{entries}        fallthrough\n    }}\n    cache 30\n",
             file.display()
         );
-        let extra = Extra { lines, ..Extra::default() };
-        let kubeconfig = plane.kubeconfig();
-        let mut all = [
-            servers::daymark(scratch.path(), &kubeconfig, &extra)?,
-            servers::coredns(scratch.path(), &kubeconfig, &extra)?,
-        ];
-        all.iter_mut().try_for_each(|server| server.wait_for("host1.corp.test."))?;
+        let all = both(scratch.path(), &plane, lines, "host1.corp.test.")?;
         let rounds = self.rounds(&all, &mix)?;
         let what = "templates and hosts: CPU per query / CoreDNS";
         self.bar(what, &rounds, "coredns", |r| r.cpu_us, 0.40);
@@ -176,16 +158,9 @@ impl Run {
             "    forward . 127.0.0.1:{}\n    cache 3600 {{\n        success 131072\n    }}\n",
             upstream.port
         );
-        let extra = Extra { lines, ..Extra::default() };
-        let kubeconfig = plane.kubeconfig();
         let mut seen: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for _ in 0..3 {
-            let mut all = [
-                servers::daymark(scratch.path(), &kubeconfig, &extra)?,
-                servers::coredns(scratch.path(), &kubeconfig, &extra)?,
-            ];
-            for server in &mut all {
-                server.wait_for("host1.example.com.")?;
+            for server in &both(scratch.path(), &plane, lines.clone(), "host1.example.com.")? {
                 measure::load_once(server.port, &each)?;
                 let name = r#"coredns_cache_entries"#;
                 let entries = watch::metric(server, name, "success")?;
@@ -196,4 +171,21 @@ impl Run {
         self.compare("RSS with 100,000 cached names / CoreDNS", &seen, 0.40);
         Ok(json!({ "rss_mib": seen }))
     }
+}
+
+/// Daymark and CoreDNS with these further lines in the Corefile, once they answer `name`.
+fn both(
+    folder: &Path,
+    plane: &ControlPlane,
+    lines: String,
+    name: &str,
+) -> anyhow::Result<[Server; 2]> {
+    let extra = Extra { lines, ..Extra::default() };
+    let kubeconfig = plane.kubeconfig();
+    let mut both = [
+        servers::daymark(folder, &kubeconfig, &extra)?,
+        servers::coredns(folder, &kubeconfig, &extra)?,
+    ];
+    both.iter_mut().try_for_each(|server| server.wait_for(name))?;
+    Ok(both)
 }

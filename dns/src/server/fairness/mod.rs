@@ -41,6 +41,8 @@ pub(super) struct Fairness {
     admitted: u32,
     batches: u32,
     full: u32,
+    /// Whether more was waiting than was received at once, for most of the last interval.
+    backlog: bool,
     company: Option<Instant>,
     scarcity: Option<Scarcity>,
 }
@@ -70,6 +72,7 @@ impl Fairness {
             admitted: 0,
             batches: 0,
             full: 0,
+            backlog: false,
             company: None,
             scarcity: None,
         }
@@ -113,7 +116,9 @@ impl Fairness {
         let seconds = elapsed.as_secs_f64();
         let cores = self.quota.cores();
         let load = used.as_secs_f64() / (seconds * cores);
-        let backlog = self.batches >= 4 && self.full * 4 >= self.batches * 3;
+        // One burst after a silence is no flood.
+        let full = self.batches >= 4 && self.full * 4 >= self.batches * 3;
+        let backlog = std::mem::replace(&mut self.backlog, full) && full;
         let (scarce_from, target) = if self.quota.is_enforced() { ENFORCED } else { BUSY };
         let thinned = self.scarcity.as_ref().map_or(0, Scarcity::thinned);
         if self.sketch.counts().take(2).count() + thinned > 1 {

@@ -19,6 +19,8 @@ struct Rig {
     seen: Vec<(u32, u32)>,
     /// What an answer costs, beside [`ANSWERED`].
     extra: Duration,
+    /// Whether batches are full.
+    full: bool,
 }
 
 impl Rig {
@@ -33,6 +35,7 @@ impl Rig {
             sources,
             thinned: Vec::new(),
             extra: Duration::ZERO,
+            full: false,
         }
     }
 
@@ -59,7 +62,7 @@ impl Rig {
             }
             self.now += Duration::from_millis(1);
             let spent = self.spent;
-            self.fairness.note_batch(self.now, false, || spent);
+            self.fairness.note_batch(self.now, self.full, || spent);
             self.thinned = match &self.fairness.scarcity {
                 Some(scarcity) => {
                     let told = scarcity.told().iter();
@@ -130,4 +133,21 @@ fn other_work_does_not_starve_those_who_ask_little() {
     rig.run(1_000);
     let answered: u32 = rig.seen.iter().map(|(_, answered)| answered).sum();
     assert!(answered >= 350, "{:?}", rig.seen);
+}
+
+#[test]
+fn a_queue_that_stays_full_is_a_flood_and_a_burst_is_none() {
+    // One core of a machine may be busy while the others are not.
+    let mut rig = Rig::new(&[30, 1]);
+    rig.fairness.quota = Quota::of(4.0);
+    rig.full = true;
+    rig.run(110);
+    assert!(rig.fairness.scarcity.is_none());
+    rig.full = false;
+    rig.run(1_000);
+    assert!(rig.fairness.scarcity.is_none() && rig.seen[0].0 == rig.seen[0].1);
+    rig.full = true;
+    rig.run(1_000);
+    let [flood, quiet] = rig.seen[..] else { panic!("two sources") };
+    assert!(flood.1 < flood.0 && quiet.0 == quiet.1, "{:?}", rig.seen);
 }
