@@ -3,11 +3,12 @@
 //! A masqueraded connection is entered twice: as the pod sees it, with the node's address and the
 //! port it got, and as the wire sees it, with the pod's. The second one's key is what holds the port.
 
-use aya_ebpf::{maps::lpm_trie::Key, programs::TcContext};
+use aya_ebpf::{helpers::generated::bpf_loop, maps::lpm_trie::Key, programs::TcContext};
 use daymark_abi::{
     Address, Be16, DropReason, counter,
     flow::{
-        FIRST_PORT, KEEPS_SOURCE, MASQUERADED, PORT_TRIES, PORTS, TO_HOST_PORT, WIRE_SIDE, protocol,
+        FIRST_PORT, Flow, FlowKey, KEEPS_SOURCE, MASQUERADED, PORT_TRIES, PORTS, TO_HOST_PORT,
+        WIRE_SIDE, protocol,
     },
     settings::{self, Settings},
 };
@@ -121,33 +122,67 @@ fn take_port(packet: &mut Packet, node: &Address) -> Result<Be16, u8> {
     }
     let pod = packet.end(End::Source);
     let start = spread(packet);
-    for attempt in 0..PORT_TRIES {
-        // An odd step that shares no factor with the number of ports reaches all of them.
-        let place = start.wrapping_add(u32::from(attempt) * 2531) % u32::from(PORTS);
-        let mut port = Be16::new(FIRST_PORT + place as u16);
-        if packet.protocol == protocol::SCTP {
-            port = pod.port;
-        }
-        packet.replace_end(End::Source, &TransportAddress { address: *node, port });
-        let echo = matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6);
-        if echo {
-            packet.destination_port = port;
-        }
-        let flow = conntrack::first(packet, WIRE_SIDE, &pod);
-        let taken = conntrack::claim(&packet.key(), &flow);
-        if echo {
-            packet.destination_port = pod.port;
-        }
-        if taken {
-            cause(counter::PORT_TAKEN);
-            return Ok(port);
-        }
-        if packet.protocol == protocol::SCTP {
-            break;
+    packet.replace_end(End::Source, &TransportAddress { address: *node, port: pod.port });
+    let mut search = Search {
+        key: packet.key(),
+        flow: conntrack::first(packet, WIRE_SIDE, &pod),
+        start,
+        source_is_first: u32::from(packet.source_is_first()),
+        is_echo: u32::from(matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6)),
+        port: pod.port,
+        found: 0,
+    };
+    if packet.protocol == protocol::SCTP {
+        search.found = u16::from(conntrack::claim(&search.key, &search.flow));
+    } else {
+        // A loop of its own for the verifier, which would else walk every turn of it for every way
+        // that leads here.
+        // SAFETY: the callback has the type that the helper asks for, and the search outlives it.
+        unsafe {
+            bpf_loop(u32::from(PORT_TRIES), try_port as *mut _, (&raw mut search).cast(), 0);
         }
     }
-    cause(counter::PORT_EXHAUSTED);
-    Err(NO_PORT)
+    if search.found == 0 {
+        cause(counter::PORT_EXHAUSTED);
+        return Err(NO_PORT);
+    }
+    cause(counter::PORT_TAKEN);
+    Ok(search.port)
+}
+
+/// A search for a port.
+#[repr(C)]
+struct Search {
+    key: FlowKey,
+    flow: Flow,
+    start: u32,
+    source_is_first: u32,
+    /// Both ends of an echo have the same identifier.
+    is_echo: u32,
+    port: Be16,
+    found: u16,
+}
+
+/// One try; 1 ends the search.
+#[inline(never)]
+extern "C" fn try_port(attempt: u32, search: *mut Search) -> i64 {
+    // SAFETY: the helper hands on what `take_port` gave it.
+    let search = unsafe { &mut *search };
+    // An odd step that shares no factor with the number of ports reaches all of them.
+    let place = search.start.wrapping_add(attempt.wrapping_mul(2531)) % u32::from(PORTS);
+    let port = Be16::new(FIRST_PORT.wrapping_add(place as u16));
+    if search.source_is_first | search.is_echo != 0 {
+        search.key.first_port = port;
+    }
+    if search.source_is_first == 0 || search.is_echo != 0 {
+        search.key.second_port = port;
+    }
+    if !conntrack::claim(&search.key, &search.flow) {
+        return 0;
+    }
+    search.port = port;
+    search.found = 1;
+    1
 }
 
 /// Where the search for a port begins: another place for every connection, the same for each try.
