@@ -54,13 +54,13 @@ pub enum Scope {
 /// before there is one, from none.
 #[inline(always)]
 pub fn source(ctx: &TcContext, device: &Device, packet: &Packet) -> Result<Scope, u8> {
+    let on_link = stays_on_link(packet);
     if packet.is_v4 == 1 {
         if !packet.source.equals(&device.ipv4) {
             return Err(WRONG_ADDRESS);
         }
-        return Ok(if is_link_v4(&packet.destination) { Scope::Link } else { Scope::Routed });
+        return Ok(if on_link { Scope::Link } else { Scope::Routed });
     }
-    let on_link = is_link_v6(&packet.destination);
     if packet.protocol == protocol::ICMPV6 && packet.icmp_type == 136 {
         advertisement(ctx, device, packet)?;
     }
@@ -81,16 +81,13 @@ fn advertisement(ctx: &TcContext, device: &Device, packet: &Packet) -> Result<()
     if own { Ok(()) } else { Err(WRONG_ADDRESS) }
 }
 
+/// Whether the packet goes no further than its link: to a group, to all, or to a link-local address.
 #[inline(always)]
-fn is_link_v4(address: &Address) -> bool {
-    let first = address.words[3].to_ne_bytes()[0];
-    // Multicast and broadcast.
-    first >= 224
-}
-
-#[inline(always)]
-fn is_link_v6(address: &Address) -> bool {
-    is_link_local(address) || address.words[0].to_ne_bytes()[0] == 0xff
+pub fn stays_on_link(packet: &Packet) -> bool {
+    if packet.is_v4 == 1 {
+        return packet.destination.words[3].to_ne_bytes()[0] >= 224;
+    }
+    is_link_local(&packet.destination) || packet.destination.words[0].to_ne_bytes()[0] == 0xff
 }
 
 #[inline(always)]

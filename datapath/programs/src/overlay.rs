@@ -10,7 +10,7 @@ use aya_ebpf::{
 use daymark_abi::{DropReason, counter, endpoint::Peer};
 
 use crate::{
-    NEXT, conntrack, fragment, masquerade, notify,
+    NEXT, conntrack, fragment, guard, masquerade, notify,
     packet::{self, IPV4, IPV6, Packet},
     tables::{PEERS, SETTINGS},
 };
@@ -62,6 +62,10 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         return Err(DropReason::UNSUPPORTED_L3_PROTOCOL.0);
     }
     packet.read(ctx, ethertype)?;
+    if guard::stays_on_link(packet) {
+        // What the host says on each of its links; the device has nowhere to send it.
+        return Ok(NEXT);
+    }
     notify::count(counter::TO_OVERLAY, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Err(NO_TUNNEL) };
     let peer: Option<&Peer> = PEERS.get(Key::new(128, packet.destination));

@@ -34,10 +34,10 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         _ => return Err(DropReason::UNSUPPORTED_L3_PROTOCOL.0),
     }
     packet.read(ctx, ethertype)?;
-    notify::count(counter::FROM_POD, packet.length);
     if guard::source(ctx, device, packet)? == Scope::Link {
         return Ok(NEXT);
     }
+    notify::count(counter::FROM_POD, packet.length);
     if !fragment::complete(packet, counter::FROM_POD) {
         return Ok(NEXT);
     }
@@ -182,6 +182,9 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     let ethertype = packet::ethertype(ctx);
     if !matches!(ethertype, IPV4 | IPV6) || packet.read(ctx, ethertype).is_err() {
         // What the host makes is the host's affair.
+        return Ok(NEXT);
+    }
+    if guard::stays_on_link(packet) {
         return Ok(NEXT);
     }
     notify::count(counter::TO_POD, packet.length);

@@ -115,7 +115,7 @@ pub(crate) struct Node {
     pub(crate) bpffs: BpfFs,
     pub(crate) space: Space,
     /// Third octet of its pods' addresses.
-    number: u8,
+    pub(crate) number: u8,
 }
 
 impl Node {

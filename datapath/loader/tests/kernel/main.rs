@@ -3,6 +3,7 @@
 
 mod lab;
 mod local;
+mod wire;
 
 /// Whether the tests can run here; says why not.
 fn runs_here() -> bool {
