@@ -10,7 +10,9 @@ pub const KEEPS_SOURCE: u32 = 1;
 
 shared! {
     /// The one value of `SETTINGS`.
-    pub struct Settings: 52 {
+    pub struct Settings: 64 {
+        /// Cookie of the node's network namespace (`SO_NETNS_COOKIE`).
+        pub netns: u64,
         /// Index of the device that holds the node's addresses.
         pub uplink: u32,
         /// Index of the VXLAN device; 0 without tunnels.
@@ -26,5 +28,7 @@ shared! {
         pub node_ipv4: Address,
         /// The node's IPv6 address, or none.
         pub node_ipv6: Address,
+        /// Zero.
+        pub pad: [u8; 4],
     }
 }

@@ -10,6 +10,7 @@ mod counters;
 mod events;
 mod links;
 mod object;
+mod sockets;
 mod sweep;
 mod tables;
 
@@ -81,14 +82,16 @@ impl Kernel {
         }
         let sizes = object::Sizes::for_memory(root.memory);
         let loaded = object::load(&folder, &sizes)?;
-        let links = Links::new(loaded.programs, links_folder)?;
+        let mut links = Links::new(loaded.programs, links_folder)?;
         let mut tables = loaded.tables;
-        if loaded.fresh {
+        let mut settings = tables.settings.get(&0, 0)?.0;
+        settings.netns = links.namespace_cookie()?;
+        if loaded.fresh && links.any()? {
             // Connections through pods that are attached already are older than these tables.
-            let known_from = if links.any()? { tables::moment() + object::LONGEST_UNSEEN } else { 0 };
-            let settings = Settings { known_from, ..Settings::default() };
-            tables.settings.set(0, tables::Plain(settings), 0)?;
+            settings.known_from = tables::moment() + object::LONGEST_UNSEEN;
         }
+        tables.settings.set(0, tables::Plain(settings), 0)?;
+        links.at_sockets(root.cgroup.as_deref())?;
         let host_ports = tables.host_ports()?;
         let state = Mutex::new(State { links, tables, host_ports });
         Ok(Kernel { root: root.bpffs.clone(), folder, state })
@@ -191,15 +194,15 @@ impl Datapath for Kernel {
             let found = settings.node_addresses.iter().find(|a| a.is_ipv4() == v4);
             found.map(|found| address(*found)).unwrap_or_default()
         };
-        let known_from = state.tables.settings.get(&0, 0)?.0.known_from;
+        let before = state.tables.settings.get(&0, 0)?.0;
         let value = Settings {
             uplink: settings.uplink_ifindex,
             vxlan: settings.vxlan_ifindex.unwrap_or(0),
             vni: settings.vni,
             flags: if settings.masquerade { MASQUERADE } else { 0 },
-            known_from,
             node_ipv4: node(true),
             node_ipv6: node(false),
+            ..before
         };
         let kept = settings.no_masquerade.iter().chain(&settings.pod_ranges);
         let ranges = kept.map(|range| (prefix(*range), KEEPS_SOURCE)).collect();

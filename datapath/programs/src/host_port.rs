@@ -28,9 +28,10 @@ pub fn is_node(settings: &Settings, address: &Address) -> bool {
     }
 }
 
-/// Where a port of this address leads.
+/// Where a port of this address leads. `own` says that it is one of the node's, for which ports that
+/// are open on all of them count.
 #[inline(always)]
-pub fn target(settings: &Settings, protocol: u8, to: &TransportAddress) -> Option<TransportAddress> {
+pub fn target(protocol: u8, to: &TransportAddress, own: bool) -> Option<TransportAddress> {
     if !matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
         return None;
     }
@@ -38,7 +39,7 @@ pub fn target(settings: &Settings, protocol: u8, to: &TransportAddress) -> Optio
     if let Some(found) = look_up(&key) {
         return Some(found);
     }
-    if !is_node(settings, &to.address) {
+    if !own {
         return None;
     }
     key.address = if to.address.is_v4() { Address::v4(0) } else { Address { words: [0; 4] } };

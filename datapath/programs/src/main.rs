@@ -1,5 +1,5 @@
 //! Daymark's eBPF programs. Each hook has a function here that does nothing but lead to its module:
-//! [`pod`], [`wire`], [`overlay`]; what they share has one module for each concern.
+//! [`pod`], [`wire`], [`overlay`], [`sockets`]; what they share has one module for each concern.
 //!
 //! A program passes a packet on by [`NEXT`], never by `TC_ACT_OK`: other programs at the same hook
 //! shall see it too. Every drop has its reason, and goes through [`notify::drop`].
@@ -18,13 +18,18 @@ mod overlay;
 mod packet;
 mod pod;
 mod rewrite;
+mod sockets;
 mod tables;
 mod wire;
 
-use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    bindings::TC_ACT_UNSPEC,
+    macros::{cgroup_sock_addr, classifier},
+    programs::{SockAddrContext, TcContext},
+};
 use daymark_abi::counter::{self, EGRESS, INGRESS};
 
-use crate::packet::Packet;
+use crate::{packet::Packet, sockets::Family};
 
 /// On to the next program (`TCX_NEXT`), or to the stack.
 const NEXT: i32 = TC_ACT_UNSPEC;
@@ -67,6 +72,27 @@ hook! {
 hook! {
     /// Egress of the VXLAN device.
     to_overlay, TO_OVERLAY, EGRESS, overlay::to
+}
+
+/// A hook of sockets.
+macro_rules! socket_hook {
+    ($($hook:ident, $run:path, $family:ident;)*) => {$(
+        #[cgroup_sock_addr($hook)]
+        pub fn $hook(ctx: SockAddrContext) -> i32 {
+            $run(&ctx, Family::$family)
+        }
+    )*};
+}
+
+socket_hook! {
+    connect4, sockets::lead, V4;
+    connect6, sockets::lead, V6;
+    sendmsg4, sockets::lead, V4;
+    sendmsg6, sockets::lead, V6;
+    recvmsg4, sockets::tell, V4;
+    recvmsg6, sockets::tell, V6;
+    getpeername4, sockets::tell, V4;
+    getpeername6, sockets::tell, V6;
 }
 
 #[cfg(not(test))]

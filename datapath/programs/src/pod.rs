@@ -47,7 +47,7 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         return to_neighbour(ctx, packet, settings, device, endpoint);
     }
     if host_port::is_node(settings, &packet.destination) {
-        return to_node(ctx, packet, settings, device);
+        return to_node(ctx, packet, device);
     }
     if packet.is_error == 0 {
         track(packet, 0);
@@ -113,17 +113,12 @@ fn to_neighbour(
 
 /// To the node: through one of its ports to a pod, or to the node itself.
 #[inline(always)]
-fn to_node(
-    ctx: &TcContext,
-    packet: &mut Packet,
-    settings: &Settings,
-    device: &Device,
-) -> Result<i32, u8> {
+fn to_node(ctx: &TcContext, packet: &mut Packet, device: &Device) -> Result<i32, u8> {
     if packet.is_error == 1 {
         return Ok(NEXT);
     }
     let asked = packet.end(End::Destination);
-    if let Some(target) = host_port::target(settings, packet.protocol, &asked) {
+    if let Some(target) = host_port::target(packet.protocol, &asked, true) {
         // SAFETY: as in `from`.
         let Some(endpoint) = (unsafe { ENDPOINTS.get(&target.address) }) else { return Ok(NEXT) };
         if packet.hop_limit < 2 {

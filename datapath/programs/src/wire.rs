@@ -4,7 +4,6 @@ use aya_ebpf::programs::TcContext;
 use daymark_abi::{
     counter,
     flow::{THROUGH_STACK, WIRE_SIDE},
-    settings::Settings,
 };
 
 use crate::{
@@ -27,37 +26,33 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     notify::count(counter::FROM_WIRE, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Ok(NEXT) };
     if !host_port::is_node(settings, &packet.destination) {
-        return to_address_of_host_port(ctx, packet, settings);
+        return to_address_of_host_port(ctx, packet);
     }
     if !fragment::complete(packet, counter::FROM_WIRE) {
         return Ok(NEXT);
     }
     if packet.is_error == 1 {
-        return error(ctx, packet, settings);
+        return error(ctx, packet);
     }
     if masquerade::inbound(ctx, packet)? {
         return Ok(NEXT);
     }
-    lead(ctx, packet, settings)
+    lead(ctx, packet, true)
 }
 
 /// To another address of the node, which only a host port with `hostIP` can mean.
 #[inline(always)]
-fn to_address_of_host_port(
-    ctx: &TcContext,
-    packet: &mut Packet,
-    settings: &Settings,
-) -> Result<i32, u8> {
+fn to_address_of_host_port(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     if packet.is_error == 1 || !fragment::complete(packet, counter::FROM_WIRE) {
         return Ok(NEXT);
     }
-    lead(ctx, packet, settings)
+    lead(ctx, packet, false)
 }
 
 #[inline(always)]
-fn lead(ctx: &TcContext, packet: &mut Packet, settings: &Settings) -> Result<i32, u8> {
+fn lead(ctx: &TcContext, packet: &mut Packet, own: bool) -> Result<i32, u8> {
     let to = packet.end(End::Destination);
-    if let Some(target) = host_port::target(settings, packet.protocol, &to) {
+    if let Some(target) = host_port::target(packet.protocol, &to, own) {
         host_port::lead(ctx, packet, &target, THROUGH_STACK)?;
     }
     Ok(NEXT)
@@ -65,7 +60,7 @@ fn lead(ctx: &TcContext, packet: &mut Packet, settings: &Settings) -> Result<i32
 
 /// An ICMP error about what left through a translation is for the pod.
 #[inline(always)]
-fn error(ctx: &TcContext, packet: &mut Packet, settings: &Settings) -> Result<i32, u8> {
+fn error(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     let mut quoted = Packet::default();
     if packet.read_quoted(ctx, &mut quoted).is_err() {
         return Ok(NEXT);
@@ -75,7 +70,7 @@ fn error(ctx: &TcContext, packet: &mut Packet, settings: &Settings) -> Result<i3
         Some(seen) if seen.flow.flags & WIRE_SIDE != 0 => {
             Some(TransportAddress { address: seen.flow.nat_address, port: seen.flow.nat_port })
         }
-        _ => host_port::target(settings, quoted.protocol, &quoted.end(End::Source)),
+        _ => host_port::target(quoted.protocol, &quoted.end(End::Source), true),
     };
     if let Some(pod) = pod {
         host_port::error(ctx, packet, &quoted, &pod)?;

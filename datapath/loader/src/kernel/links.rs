@@ -17,7 +17,7 @@ use aya::{
     },
 };
 
-use super::kernel;
+use super::{kernel, sockets};
 use crate::DatapathError;
 
 /// A place where packets pass. Each has the program of its name.
@@ -78,9 +78,22 @@ impl Links {
         Ok(Links { programs, folder, socket })
     }
 
-    /// Whether there is any pin.
+    /// Whether there are pins of pods' devices.
     pub(super) fn any(&self) -> Result<bool, DatapathError> {
-        Ok(self.pins()?.next().is_some())
+        Ok(self.pins()?.any(|name| name.ends_with("_pod")))
+    }
+
+    /// Attaches the programs of sockets to a cgroup, or detaches them everywhere.
+    pub(super) fn at_sockets(&mut self, cgroup: Option<&Path>) -> Result<(), DatapathError> {
+        match cgroup {
+            Some(cgroup) => sockets::attach(&mut self.programs, cgroup, &self.folder),
+            None => sockets::detach(&self.folder),
+        }
+    }
+
+    /// Cookie of the network namespace of the thread that opened these.
+    pub(super) fn namespace_cookie(&self) -> Result<u64, DatapathError> {
+        sockets::namespace_cookie(&self.socket).map_err(kernel("the network namespace"))
     }
 
     /// Attaches a hook's program to a device, or exchanges the one that is there.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aya::{Ebpf, EbpfLoader, maps::MapInfo, programs::SchedClassifier};
+use aya::{Ebpf, EbpfLoader, maps::MapInfo, programs::Program};
 use daymark_abi::{flow, table};
 
 use super::{kernel, tables::Tables};
@@ -90,12 +90,19 @@ pub(super) fn load(folder: &Path, sizes: &Sizes) -> Result<Loaded, DatapathError
     }
     let mut programs = loader.load(OBJECT).map_err(kernel("loading the eBPF object"))?;
     for (name, program) in programs.programs_mut() {
-        let what = format!("loading the program {name}");
-        let program: &mut SchedClassifier = program.try_into().map_err(kernel(&what))?;
-        program.load().map_err(kernel(what))?;
+        into_kernel(name, program)?;
     }
     let tables = Tables::take(&mut programs)?;
     Ok(Loaded { programs, tables, fresh })
+}
+
+fn into_kernel(name: &str, program: &mut Program) -> Result<(), DatapathError> {
+    let loaded = match program {
+        Program::SchedClassifier(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        _ => return Err(kernel(name)("the object has a program of an unknown kind")),
+    };
+    loaded.map_err(kernel(format!("loading the program {name}")))
 }
 
 /// Loads every program on tables of its own, which go again, and gives how many instructions the
@@ -108,10 +115,8 @@ pub fn verified_instructions() -> Result<Vec<(String, u32)>, DatapathError> {
     let mut programs = loader.btf(None).load(OBJECT).map_err(kernel("loading the eBPF object"))?;
     let mut counts = Vec::new();
     for (name, program) in programs.programs_mut() {
-        let what = format!("loading the program {name}");
-        let program: &mut SchedClassifier = program.try_into().map_err(kernel(&what))?;
-        program.load().map_err(kernel(&what))?;
-        let info = program.info().map_err(kernel(&what))?;
+        into_kernel(name, program)?;
+        let info = program.info().map_err(kernel(name))?;
         counts.push((name.to_owned(), info.verified_instruction_count().unwrap_or(0)));
     }
     counts.sort();

@@ -116,11 +116,17 @@ pub(crate) struct Node {
     pub(crate) space: Space,
     /// Third octet of its pods' addresses.
     pub(crate) number: u8,
+    cgroup: Option<PathBuf>,
 }
 
 impl Node {
     /// Node `number` has pods in `10.244.NUMBER.0/24` and `fd00:244:NUMBER::/64`.
     pub(crate) fn new(number: u8) -> Node {
+        Node::in_cgroup(number, None)
+    }
+
+    /// The same with programs at the sockets of a cgroup.
+    pub(crate) fn in_cgroup(number: u8, cgroup: Option<PathBuf>) -> Node {
         let space = Space::new("node");
         let bpffs = BpfFs::new();
         space.set(&[
@@ -131,13 +137,13 @@ impl Node {
         space.ip(&format!(
             "addr add 10.244.{number}.1/32 dev lo\naddr add fd00:244:{number}::1/128 dev lo\n"
         ));
-        let kernel = space.within(|| Kernel::open(&root(&bpffs)).expect("opened"));
-        Node { kernel, bpffs, space, number }
+        let kernel = space.within(|| Kernel::open(&root(&bpffs, cgroup.clone())).expect("opened"));
+        Node { kernel, bpffs, space, number, cgroup }
     }
 
     /// Loads the programs again on what is pinned, as an agent does that was restarted.
     pub(crate) fn restart(&mut self) {
-        self.kernel = self.space.within(|| Kernel::open(&root(&self.bpffs)).expect("opened"));
+        self.kernel = self.space.within(|| Kernel::open(&root(&self.bpffs, self.cgroup.clone())).expect("opened"));
     }
 
     /// Adds a pod with the given last part of its addresses.
@@ -197,8 +203,42 @@ impl Node {
     }
 }
 
-fn root(bpffs: &BpfFs) -> Root {
-    Root { bpffs: bpffs.path.join("daymark"), cgroup: None, memory: Some(1 << 28) }
+fn root(bpffs: &BpfFs, cgroup: Option<PathBuf>) -> Root {
+    Root { bpffs: bpffs.path.join("daymark"), cgroup, memory: Some(1 << 28) }
+}
+
+/// A cgroup v2 with this process in it, until it is dropped.
+pub(crate) struct Cgroup {
+    pub(crate) path: PathBuf,
+    before: PathBuf,
+}
+
+impl Cgroup {
+    /// `None` where there is no cgroup v2.
+    pub(crate) fn new() -> Option<Cgroup> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+        let mount = PathBuf::from(mount.split(' ').nth(1)?);
+        let own = std::fs::read_to_string("/proc/self/cgroup").expect("cgroups");
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
+        let path = mount.join(format!("dm-{}", std::process::id()));
+        std::fs::create_dir(&path).expect("a cgroup");
+        let cgroup = Cgroup { path, before: mount.join(own) };
+        cgroup.move_to(&cgroup.path);
+        Some(cgroup)
+    }
+
+    fn move_to(&self, path: &Path) {
+        let own = std::process::id().to_string();
+        std::fs::write(path.join("cgroup.procs"), own).expect("moved");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.move_to(&self.before);
+        let _ = std::fs::remove_dir(&self.path);
+    }
 }
 
 /// A pod: a namespace with addresses.

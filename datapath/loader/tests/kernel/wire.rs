@@ -9,7 +9,7 @@ use daymark_abi::DropReason;
 use daymark_loader::{Datapath, HostPort, NodeSettings, Peer, Transport};
 
 use crate::{
-    lab::{Node, Pod, Space, run},
+    lab::{Cgroup, Node, Pod, Space, run},
     local::{PATIENCE, ask_tcp, ask_udp, ask_udp_within, serve},
 };
 
@@ -78,7 +78,10 @@ fn ranges(number: u8) -> Vec<ipnetwork::IpNetwork> {
 
 /// A node on a wire, with masquerade.
 fn node_on(wire: &Wire, number: u8) -> Node {
-    let node = Node::new(number);
+    on_wire(wire, Node::new(number))
+}
+
+fn on_wire(wire: &Wire, node: Node) -> Node {
     let uplink = wire.join(&node);
     let settings = settings(&node, uplink);
     node.space.within(|| node.kernel.configure(&settings).expect("configured"));
@@ -278,4 +281,47 @@ fn a_port_of_the_node_leads_to_its_pod_from_everywhere() {
     serve(&neighbour.space, neighbour.v4, 80);
     assert!(ask_udp(&wire.outside, SocketAddr::new(node[0], 8080)).is_some());
     assert_eq!(one.kernel.drops().expect("counters"), []);
+}
+
+#[test]
+fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
+    if !crate::runs_here() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new() else {
+        eprintln!("skipped: no cgroup v2 here");
+        return;
+    };
+    let wire = Wire::new();
+    let mut node = on_wire(&wire, Node::in_cgroup(1, Some(cgroup.path.clone())));
+    let pod = node.pod(5);
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let ports = [port(&pod, transport, true), port(&pod, transport, false)];
+        node.kernel.open_host_ports(&ports).expect("open");
+    }
+    serve(&pod.space, pod.v4, 80);
+    serve(&pod.space, pod.v6, 80);
+    let check = |node: &Node| {
+        let [node4, node6] = addresses(node);
+        for to in [[127, 0, 0, 1].into(), "::1".parse().expect("loopback"), node4, node6] {
+            let to = SocketAddr::new(to, 8080);
+            assert!(ask_tcp(&node.space, to).is_some(), "TCP to {to}");
+            assert!(ask_udp(&node.space, to).is_some(), "UDP to {to}");
+            node.space.within(|| {
+                let stream = std::net::TcpStream::connect(to).expect("connected");
+                assert_eq!(stream.peer_addr().expect("a peer"), to, "the peer that was asked for");
+                let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+                socket.set_read_timeout(Some(PATIENCE)).expect("set");
+                socket.send_to(b"?", to).expect("sent");
+                let (_, from) = socket.recv_from(&mut [0; 100]).expect("answered");
+                assert_eq!(from, to, "without a connection too");
+            });
+        }
+    };
+    check(&node);
+    node.restart();
+    check(&node);
+    // In a pod it is the pod itself.
+    let refused = pod.space.within(|| std::net::TcpStream::connect(("127.0.0.1", 8080)).is_err());
+    assert!(refused);
 }
