@@ -130,7 +130,9 @@ fn flags(toolchain: &Toolchain) -> Vec<String> {
         remap(repository(), ""),
     ];
     // Every registry has a folder of its own, named after a hash.
-    for registry in std::fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten().flatten() {
+    for registry in
+        std::fs::read_dir(cargo_home.join("registry/src")).into_iter().flatten().flatten()
+    {
         flags.push(remap(&registry.path(), "crates"));
     }
     flags

@@ -87,7 +87,8 @@ pub const HASH: u64 = {
         hash = hashed(hash, table.name);
         hash = hashed(hash, table.layout[0]);
         hash = hashed(hash, table.layout[1]);
-        hash = (hash ^ table.kind as u64 ^ ((table.flags as u64) << 32)).wrapping_mul(0x0100_0000_01b3);
+        hash = (hash ^ table.kind as u64 ^ ((table.flags as u64) << 32))
+            .wrapping_mul(0x0100_0000_01b3);
         at += 1;
     }
     (hash ^ counter::HOOKS.len() as u64).wrapping_mul(0x0100_0000_01b3)

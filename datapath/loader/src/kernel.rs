@@ -235,7 +235,7 @@ impl Datapath for Kernel {
     fn endpoints(&self) -> Result<Vec<Endpoint>, DatapathError> {
         let state = self.state.lock();
         let mut endpoints = Vec::new();
-        for entry in state.tables.devices.iter() {
+        for entry in &state.tables.devices {
             let (ifindex, device) = entry?;
             let rate = |rate: u64| (rate != 0).then_some(rate);
             endpoints.push(Endpoint {
@@ -332,7 +332,10 @@ impl State {
             Place { ifindex, pod_mac: endpoint.pod_mac, host_mac: endpoint.host_mac, flags };
         for address in [device.ipv4, device.ipv6].into_iter().filter(|a| !a.is_none()) {
             let full = tables::full("ENDPOINTS", 2 * object::ENDPOINTS);
-            self.tables.endpoints.insert(tables::Plain(address), tables::Plain(place), 0).map_err(full)?;
+            self.tables
+                .endpoints
+                .insert(tables::Plain(address), tables::Plain(place), 0)
+                .map_err(full)?;
         }
         if let Some(before) = before {
             for old in [before.0.ipv4, before.0.ipv6] {

@@ -46,6 +46,24 @@ pub fn now() -> u32 {
 /// over and this packet begins another.
 #[inline(always)]
 pub fn follow(key: &FlowKey, packet: &Packet) -> Option<Seen> {
+    let mut seen = Seen { flow: Flow::default(), is_reply: false };
+    if follow_into(key, packet, &mut seen) == 1 { Some(seen) } else { None }
+}
+
+/// A function of its own for the verifier, as `packet::read` is. 1 if it was found.
+#[inline(never)]
+fn follow_into(key: &FlowKey, packet: &Packet, seen: &mut Seen) -> u32 {
+    match find(key, packet) {
+        Some(found) => {
+            *seen = found;
+            1
+        }
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn find(key: &FlowKey, packet: &Packet) -> Option<Seen> {
     let now = now();
     let source_is_first = packet.source_is_first();
     if let Some(place) = ESTABLISHED.get_ptr_mut(key) {
@@ -167,9 +185,7 @@ pub fn claim(key: &FlowKey, flow: &Flow) -> bool {
     }
     // SAFETY: as in `follow`.
     match unsafe { YOUNG.get(key) } {
-        Some(other) if other.expires < now() => {
-            YOUNG.insert(key, flow, u64::from(BPF_ANY)).is_ok()
-        }
+        Some(other) if other.expires < now() => YOUNG.insert(key, flow, u64::from(BPF_ANY)).is_ok(),
         _ => false,
     }
 }

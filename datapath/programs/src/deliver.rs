@@ -31,7 +31,8 @@ pub fn into_pod(ctx: &TcContext, packet: &Packet, endpoint: &Endpoint) -> Result
         macs[at + 6] = endpoint.host_mac[at];
     }
     // SAFETY: 12 octets; the offset is checked by the helper.
-    let stored = unsafe { bpf_skb_store_bytes(ctx.as_ptr().cast(), 0, macs.as_ptr().cast(), 12, 0) };
+    let stored =
+        unsafe { bpf_skb_store_bytes(ctx.as_ptr().cast(), 0, macs.as_ptr().cast(), 12, 0) };
     if stored != 0 {
         return Err(INVALID);
     }

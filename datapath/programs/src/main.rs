@@ -29,7 +29,7 @@ use aya_ebpf::{
 };
 use daymark_abi::counter::{self, EGRESS, INGRESS};
 
-use crate::{packet::Packet, sockets::Family};
+use crate::{packet::Packet, sockets::Family, tables::PACKET};
 
 /// On to the next program (`TCX_NEXT`), or to the stack.
 const NEXT: i32 = TC_ACT_UNSPEC;
@@ -40,10 +40,15 @@ macro_rules! hook {
         $(#[$doc])*
         #[classifier]
         pub fn $name(ctx: TcContext) -> i32 {
-            let mut packet = Packet::default();
-            match $run(&ctx, &mut packet) {
+            let Some(packet) = PACKET.get_ptr_mut(0) else { return NEXT };
+            // SAFETY: this CPU's own, and no other program runs on it meanwhile.
+            let packet = unsafe { &mut *packet };
+            *packet = Packet::default();
+            match $run(&ctx, packet) {
                 Ok(action) => action,
-                Err(reason) => notify::drop(&ctx, &packet, counter::$place, $direction, reason),
+                Err(reason) => {
+                    notify::drop(ctx.skb.skb, packet, counter::$place, $direction, reason)
+                }
             }
         }
     };

@@ -1,9 +1,8 @@
 //! Counting, and telling user space.
 
 use aya_ebpf::{
-    bindings::TC_ACT_SHOT,
+    bindings::{__sk_buff, TC_ACT_SHOT},
     helpers::bpf_ktime_get_ns,
-    programs::TcContext,
 };
 use daymark_abi::{
     counter::{self, Count},
@@ -34,8 +33,8 @@ pub fn cause(place: u32) {
 }
 
 /// Drops a packet: counted, and told if there is room.
-#[inline(always)]
-pub fn drop(ctx: &TcContext, packet: &Packet, hook: u32, direction: u8, reason: u8) -> i32 {
+#[inline(never)]
+pub fn drop(skb: *mut __sk_buff, packet: &Packet, hook: u32, direction: u8, reason: u8) -> i32 {
     if let Some(place) = DROPS.get_ptr_mut(counter::drop_place(reason, direction)) {
         add(place, packet.length);
     }
@@ -52,7 +51,7 @@ pub fn drop(ctx: &TcContext, packet: &Packet, hook: u32, direction: u8, reason: 
         source_port: packet.source_port,
         destination_port: packet.destination_port,
         length: packet.length,
-        ifindex: packet::ifindex(ctx),
+        ifindex: packet::ifindex(skb),
         kind: DROP,
         direction,
         reason,

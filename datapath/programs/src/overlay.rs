@@ -38,11 +38,15 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     // SAFETY: a live context, and a key of that size. Both families have the VNI at the same place.
     let got = unsafe { bpf_skb_get_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, 0) };
     // SAFETY: as above, for tunnels over IPv6.
-    let got = got.min(0) == 0 || unsafe {
-        bpf_skb_get_tunnel_key(
-            ctx.as_ptr().cast(), &raw mut key, size, u64::from(BPF_F_TUNINFO_IPV6),
-        ) == 0
-    };
+    let got = got.min(0) == 0
+        || unsafe {
+            bpf_skb_get_tunnel_key(
+                ctx.as_ptr().cast(),
+                &raw mut key,
+                size,
+                u64::from(BPF_F_TUNINFO_IPV6),
+            ) == 0
+        };
     if !got || key.tunnel_id != settings.vni {
         return Err(WRONG_NETWORK);
     }

@@ -3,7 +3,7 @@
 //! Headers are read by copies into the stack (`bpf_skb_load_bytes`): it works wherever they lie, and
 //! the verifier has nothing to prove about packet pointers.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use daymark_abi::{
     Address, Be16, DropReason,
     flow::{FlowKey, protocol},
@@ -18,9 +18,9 @@ pub fn ethertype(ctx: &TcContext) -> u32 {
 
 /// Index of the device at which the program runs.
 #[inline(always)]
-pub fn ifindex(ctx: &TcContext) -> u32 {
+pub fn ifindex(skb: *mut __sk_buff) -> u32 {
     // SAFETY: as above.
-    unsafe { (*ctx.skb.skb).ifindex }
+    unsafe { (*skb).ifindex }
 }
 
 /// Octets of an Ethernet header.
@@ -142,8 +142,20 @@ impl Packet {
     /// Code of the drop reason.
     #[inline(always)]
     pub fn read(&mut self, ctx: &TcContext, ethertype: u32) -> Result<(), u8> {
+        match read(ctx.skb.skb, self, ethertype) {
+            0 => Ok(()),
+            reason => Err(reason as u8),
+        }
+    }
+
+    #[inline(always)]
+    fn read_all(&mut self, ctx: &TcContext, ethertype: u32) -> Result<(), u8> {
         self.length = ctx.len().wrapping_sub(ETHERNET);
-        if ethertype == IPV4 { self.read_v4(ctx)? } else { self.read_v6(ctx)? }
+        if ethertype == IPV4 {
+            self.read_v4(ctx)?
+        } else {
+            self.read_v6(ctx)?
+        }
         if self.piece == LATER {
             return Ok(());
         }
@@ -190,9 +202,8 @@ impl Packet {
             if !matches!(next, 0 | 43 | 44 | 51 | 60) {
                 break;
             }
-            let extension: [u32; 2] = ctx
-                .load(at as usize)
-                .map_err(|_| DropReason::INVALID_IPV6_EXTENSION_HEADER.0)?;
+            let extension: [u32; 2] =
+                ctx.load(at as usize).map_err(|_| DropReason::INVALID_IPV6_EXTENSION_HEADER.0)?;
             let [following, length, high, low] = extension[0].to_ne_bytes();
             let octets = match next {
                 44 => {
@@ -265,6 +276,14 @@ impl Packet {
     /// Code of the drop reason.
     #[inline(always)]
     pub fn read_quoted(&self, ctx: &TcContext, quoted: &mut Packet) -> Result<(), u8> {
+        match read_quoted(ctx.skb.skb, self, quoted) {
+            0 => Ok(()),
+            reason => Err(reason as u8),
+        }
+    }
+
+    #[inline(always)]
+    fn read_quoted_head(&self, ctx: &TcContext, quoted: &mut Packet) -> Result<(), u8> {
         let at = self.transport + 8;
         if self.is_v4 == 1 {
             let header: Ipv4Header = ctx.load(at as usize).map_err(|_| TRUNCATED)?;
@@ -365,6 +384,27 @@ impl Packet {
     #[inline(always)]
     pub fn is_syn(&self) -> bool {
         self.protocol == protocol::TCP && self.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    }
+}
+
+// Functions of their own for the verifier: whatever way one takes, its caller sees only the result,
+// so ways do not multiply.
+
+/// Code of the drop reason, or 0.
+#[inline(never)]
+fn read(skb: *mut __sk_buff, packet: &mut Packet, ethertype: u32) -> u32 {
+    match packet.read_all(&TcContext::new(skb), ethertype) {
+        Ok(()) => 0,
+        Err(reason) => u32::from(reason),
+    }
+}
+
+/// Code of the drop reason, or 0.
+#[inline(never)]
+fn read_quoted(skb: *mut __sk_buff, packet: &Packet, quoted: &mut Packet) -> u32 {
+    match packet.read_quoted_head(&TcContext::new(skb), quoted) {
+        Ok(()) => 0,
+        Err(reason) => u32::from(reason),
     }
 }
 

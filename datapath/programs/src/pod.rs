@@ -23,7 +23,7 @@ use crate::{
 /// Code of the drop reason.
 #[inline(always)]
 pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
-    let ifindex = packet::ifindex(ctx);
+    let ifindex = packet::ifindex(ctx.skb.skb);
     // SAFETY: without preallocation an element is freed only after its readers.
     let Some(device) = (unsafe { DEVICES.get(&ifindex) }) else { return Ok(NEXT) };
     guard::mac(ctx, device)?;
@@ -78,7 +78,8 @@ fn to_neighbour(
         let mut quoted = Packet::default();
         packet.read_quoted(ctx, &mut quoted)?;
         let seen = conntrack::peek(&quoted.key(), &quoted);
-        let is_direct = seen.is_some_and(|seen| seen.flow.flags & (THROUGH_STACK | TO_HOST_PORT) == 0);
+        let is_direct =
+            seen.is_some_and(|seen| seen.flow.flags & (THROUGH_STACK | TO_HOST_PORT) == 0);
         let goes_on = is_direct && !shaped && packet.hop_limit > 1;
         return if goes_on { deliver::into_pod(ctx, packet, endpoint) } else { Ok(NEXT) };
     }

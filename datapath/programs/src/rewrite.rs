@@ -5,7 +5,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
     helpers::generated::{
         bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes,
     },
@@ -39,6 +39,28 @@ mod v6 {
 /// Code of the drop reason; then the packet may be half changed and has to be dropped.
 #[inline(always)]
 pub fn end(ctx: &TcContext, packet: &Packet, end: End, old: &TransportAddress) -> Result<(), u8> {
+    match write_end(ctx.skb.skb, packet, end, old) {
+        0 => Ok(()),
+        reason => Err(reason as u8),
+    }
+}
+
+/// A function of its own for the verifier, as `packet::read` is. Code of the drop reason, or 0.
+#[inline(never)]
+fn write_end(skb: *mut __sk_buff, packet: &Packet, end: End, old: &TransportAddress) -> u32 {
+    match change_end(&TcContext::new(skb), packet, end, old) {
+        Ok(()) => 0,
+        Err(reason) => u32::from(reason),
+    }
+}
+
+#[inline(always)]
+fn change_end(
+    ctx: &TcContext,
+    packet: &Packet,
+    end: End,
+    old: &TransportAddress,
+) -> Result<(), u8> {
     let new = packet.end(end);
     if packet.piece != LATER && new.port.raw != old.port.raw {
         let at = packet.transport + port_offset(packet.protocol, end)?;

@@ -14,6 +14,8 @@ use daymark_abi::{
     table::{EVENTS_SIZE, NO_PREALLOCATION},
 };
 
+use crate::packet::Packet;
+
 /// A size that the loader replaces.
 const SET_AT_LOAD: u32 = 1;
 
@@ -46,6 +48,13 @@ pub static DROPS: PerCpuArray<Count> = PerCpuArray::with_max_entries(counter::DR
 pub static TRAFFIC: PerCpuArray<Count> =
     PerCpuArray::with_max_entries(counter::HOOKS.len() as u32, 0);
 #[map]
-pub static CAUSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::CAUSES.len() as u32, 0);
+pub static CAUSES: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(counter::CAUSES.len() as u32, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_SIZE, 0);
+
+/// The packet at hand, one for each CPU: programs of one CPU do not interrupt each other. It is no
+/// variable, because the verifier walks every way through a program once for each set of values
+/// that it knows of the variables, and what lies in a table it does not know.
+#[map]
+pub static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);

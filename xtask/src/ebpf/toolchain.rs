@@ -37,10 +37,8 @@ impl Toolchain {
     pub(super) fn find() -> Option<Toolchain> {
         let rustc = PathBuf::from(RUSTC);
         let linker = linker_root().join("bin/bpf-linker");
-        let library = first_line(
-            &rustc,
-            &["--print", "target-libdir", "--target", "bpfel-unknown-none"],
-        )?;
+        let library =
+            first_line(&rustc, &["--print", "target-libdir", "--target", "bpfel-unknown-none"])?;
         let has_core = std::fs::read_dir(Path::new(&library))
             .is_ok_and(|files| files.flatten().any(|f| is_core(&f.file_name().to_string_lossy())));
         if !has_core || !linker.exists() {

@@ -127,29 +127,12 @@ pub(super) fn remove<K: Shared>(map: impl AsFd, keys: &[K]) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a pinned table and counts its entries by walking its keys.
-pub(super) fn count(pin: &Path) -> Result<usize, Box<dyn std::error::Error>> {
-    let map = MapData::from_pin(pin)?;
-    let info = map.info()?;
+/// Opens a pinned hash table and counts its entries by walking them.
+pub(super) fn count<K: Shared + Default, V: Shared + Default>(pin: &Path) -> Option<usize> {
+    let map = MapData::from_pin(pin).ok()?;
     let mut entries = 0;
-    match (info.key_size(), info.value_size()) {
-        (40, 32) => walk(map.fd(), |_: &daymark_abi::flow::FlowKey, _: &daymark_abi::flow::Flow| {
-            entries += 1;
-        })?,
-        (40, _) => walk(
-            map.fd(),
-            |_: &daymark_abi::flow::FragmentKey, _: &daymark_abi::flow::FragmentPorts| {
-                entries += 1;
-            },
-        )?,
-        _ => walk(
-            map.fd(),
-            |_: &daymark_abi::host_port::SocketKey, _: &daymark_abi::host_port::Target| {
-                entries += 1;
-            },
-        )?,
-    }
-    Ok(entries)
+    walk(map.fd(), |_: &K, _: &V| entries += 1).ok()?;
+    Some(entries)
 }
 
 /// Octets of kernel memory that a map takes (`memlock` of its descriptor's `fdinfo`).

@@ -9,10 +9,8 @@ use super::{kernel, tables::Tables};
 use crate::DatapathError;
 
 /// What `cargo xtask ebpf` built.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/objects/daymark.o"
-));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/objects/daymark.o"));
 
 /// Pods of a node, at most: eight times what the kubelet allows for by default.
 pub(super) const ENDPOINTS: u32 = 1024;

@@ -10,7 +10,8 @@ use daymark_abi::{
     Address, Prefix, Shared,
     counter::Count,
     endpoint::{Device, Endpoint, Peer},
-    host_port::{HostPortKey, Target},
+    flow::{Flow, FlowKey, FragmentKey, FragmentPorts},
+    host_port::{HostPortKey, SocketKey, Target},
     settings::Settings,
 };
 
@@ -97,7 +98,7 @@ impl Tables {
     /// All host ports.
     pub(super) fn host_ports(&self) -> Result<Vec<HostPort>, DatapathError> {
         let mut ports = Vec::new();
-        for entry in self.host_ports.iter() {
+        for entry in &self.host_ports {
             let (Plain(key), Plain(target)) = entry?;
             let Some(transport) = transport(key.protocol) else { continue };
             let mut host_address = ip(key.address);
@@ -123,7 +124,7 @@ impl Tables {
         wanted: &BTreeMap<Prefix, Peer>,
     ) -> Result<(), DatapathError> {
         let mut held = BTreeMap::new();
-        for entry in self.peers.iter() {
+        for entry in &self.peers {
             let (key, peer) = entry?;
             held.insert(plain_prefix(&key), peer.0);
         }
@@ -140,13 +141,18 @@ impl Tables {
     }
 
     /// Makes the table of ranges hold exactly these.
-    pub(super) fn set_ranges(&mut self, wanted: &BTreeMap<Prefix, u32>) -> Result<(), DatapathError> {
+    pub(super) fn set_ranges(
+        &mut self,
+        wanted: &BTreeMap<Prefix, u32>,
+    ) -> Result<(), DatapathError> {
         let mut held = BTreeMap::new();
-        for entry in self.ranges.iter() {
+        for entry in &self.ranges {
             let (key, flags) = entry?;
             held.insert(plain_prefix(&key), flags);
         }
-        for (prefix, flags) in wanted.iter().filter(|(prefix, flags)| held.get(*prefix) != Some(*flags)) {
+        for (prefix, flags) in
+            wanted.iter().filter(|(prefix, flags)| held.get(*prefix) != Some(*flags))
+        {
             let inserted = self.ranges.insert(&trie_key(*prefix), flags, 0);
             inserted.map_err(full("RANGES", object::RANGES))?;
         }
@@ -159,15 +165,16 @@ impl Tables {
     /// How full they are; entries are counted where the kernel lets them be walked.
     pub(super) fn fill(&self, folder: &Path) -> Result<Vec<Fill>, DatapathError> {
         let counted = |name: &str| -> Option<u64> {
+            let pin = folder.join(name);
             Some(match name {
                 "DEVICES" => self.devices.keys().count(),
                 "ENDPOINTS" => self.endpoints.keys().count(),
                 "PEERS" => self.peers.keys().count(),
                 "RANGES" => self.ranges.keys().count(),
                 "HOST_PORTS" => self.host_ports.keys().count(),
-                "YOUNG" | "ESTABLISHED" | "FRAGMENTS" | "SOCKETS" => {
-                    batch::count(&folder.join(name)).ok()?
-                }
+                "YOUNG" | "ESTABLISHED" => batch::count::<FlowKey, Flow>(&pin)?,
+                "FRAGMENTS" => batch::count::<FragmentKey, FragmentPorts>(&pin)?,
+                "SOCKETS" => batch::count::<SocketKey, Target>(&pin)?,
                 _ => return None,
             } as u64)
         };

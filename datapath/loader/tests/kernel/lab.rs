@@ -55,8 +55,11 @@ impl Space {
     /// Moves this thread into it.
     pub(crate) fn enter(&self) {
         let file = File::open(Path::new("/run/netns").join(&self.name)).expect("a namespace");
-        move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(LinkNameSpaceType::Network))
-            .expect("entered");
+        move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&file),
+            Some(LinkNameSpaceType::Network),
+        )
+        .expect("entered");
     }
 
     /// Writes settings below `/proc/sys/net`.
@@ -70,7 +73,8 @@ impl Space {
 
     /// Index and MAC of a device in it.
     pub(crate) fn device(&self, name: &str) -> (u32, [u8; 6]) {
-        let output = Command::new("ip").args(["-n", &self.name, "-o", "link", "show", name]).output();
+        let output =
+            Command::new("ip").args(["-n", &self.name, "-o", "link", "show", name]).output();
         let text = String::from_utf8(output.expect("ip runs").stdout).expect("text");
         let index = text.split(':').next().and_then(|index| index.parse().ok()).expect("an index");
         let mac = text.split("link/ether ").nth(1).expect("a MAC");
@@ -143,7 +147,9 @@ impl Node {
 
     /// Loads the programs again on what is pinned, as an agent does that was restarted.
     pub(crate) fn restart(&mut self) {
-        self.kernel = self.space.within(|| Kernel::open(&root(&self.bpffs, self.cgroup.clone())).expect("opened"));
+        self.kernel = self
+            .space
+            .within(|| Kernel::open(&root(&self.bpffs, self.cgroup.clone())).expect("opened"));
     }
 
     /// Adds a pod with the given last part of its addresses.

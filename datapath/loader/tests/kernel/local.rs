@@ -48,7 +48,11 @@ pub(crate) fn ask_udp(space: &Space, to: SocketAddr) -> Option<SocketAddr> {
     ask_udp_within(space, to, PATIENCE)
 }
 
-pub(crate) fn ask_udp_within(space: &Space, to: SocketAddr, patience: Duration) -> Option<SocketAddr> {
+pub(crate) fn ask_udp_within(
+    space: &Space,
+    to: SocketAddr,
+    patience: Duration,
+) -> Option<SocketAddr> {
     space.within(|| {
         let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
         let socket = UdpSocket::bind((any, 0)).expect("bound");
@@ -176,5 +180,5 @@ fn what_is_pinned_outlives_its_process_and_is_taken_over() {
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("removed");
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("no error twice");
     });
-    assert_eq!(node.kernel.endpoints().expect("endpoints"), [one.endpoint.clone()]);
+    assert_eq!(node.kernel.endpoints().expect("endpoints"), std::slice::from_ref(&one.endpoint));
 }

@@ -24,10 +24,8 @@ impl Wire {
     fn new() -> Wire {
         let outside = Space::new("out");
         outside.set(&[("ipv6/conf/default/accept_dad", "0")]);
-        outside.ip(
-            "link add br0 type bridge\nlink set br0 up\n\
-             addr add 192.0.2.1/24 dev br0\naddr add 2001:db8::1/64 dev br0 nodad\n",
-        );
+        outside.ip("link add br0 type bridge\nlink set br0 up\n\
+             addr add 192.0.2.1/24 dev br0\naddr add 2001:db8::1/64 dev br0 nodad\n");
         Wire { outside }
     }
 
@@ -142,7 +140,8 @@ fn whoever_reaches_a_pod_is_answered_from_the_pods_address() {
     let wire = Wire::new();
     let node = node_on(&wire, 1);
     let pod = node.pod(5);
-    wire.outside.ip("route add 10.244.1.0/24 via 192.0.2.11\nroute add fd00:244:1::/64 via 2001:db8::11\n");
+    wire.outside
+        .ip("route add 10.244.1.0/24 via 192.0.2.11\nroute add fd00:244:1::/64 via 2001:db8::11\n");
     for (address, outside) in families(&pod).into_iter().zip(OUTSIDE) {
         serve(&pod.space, address, 80);
         let to = SocketAddr::new(address, 80);
