@@ -7,12 +7,14 @@
 
 mod batch;
 mod counters;
+mod endpoints;
 mod events;
 mod links;
 mod object;
 mod sockets;
 mod sweep;
 mod tables;
+mod trial;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +23,7 @@ use std::{
 };
 
 use daymark_abi::{
-    endpoint::{Device, Endpoint as Place, Peer as PeerValue, SHAPED},
+    endpoint::Peer as PeerValue,
     host_port::{HostPortKey, Target},
     settings::{KEEPS_SOURCE, MASQUERADE, Settings},
 };
@@ -32,10 +34,11 @@ pub use events::{EventStream, Told};
 pub use links::Foreign;
 pub use object::verified_instructions;
 pub use tables::Fill;
+pub use trial::Outcome;
 
 use crate::{
-    Bandwidth, Datapath, DatapathError, Endpoint, HostPort, NodeSettings, Peer, Transport,
-    address::{address, be16, ip, prefix},
+    Datapath, DatapathError, Endpoint, HostPort, NodeSettings, Peer, Transport,
+    address::{address, be16, prefix},
 };
 use links::{Hook, Links};
 use tables::Tables;
@@ -233,27 +236,7 @@ impl Datapath for Kernel {
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>, DatapathError> {
-        let state = self.state.lock();
-        let mut endpoints = Vec::new();
-        for entry in &state.tables.devices {
-            let (ifindex, device) = entry?;
-            let rate = |rate: u64| (rate != 0).then_some(rate);
-            endpoints.push(Endpoint {
-                host_ifindex: ifindex,
-                pod_mac: device.0.pod_mac,
-                host_mac: device.0.host_mac,
-                addresses: [device.0.ipv4, device.0.ipv6]
-                    .into_iter()
-                    .filter(|address| !address.is_none())
-                    .map(ip)
-                    .collect(),
-                bandwidth: Bandwidth {
-                    ingress: rate(device.0.ingress_rate),
-                    egress: rate(device.0.egress_rate),
-                },
-            });
-        }
-        Ok(endpoints)
+        self.state.lock().endpoints()
     }
 
     fn open_host_ports(&self, ports: &[HostPort]) -> Result<(), DatapathError> {
@@ -304,60 +287,6 @@ impl Datapath for Kernel {
             })
             .collect();
         self.state.lock().tables.set_peers(&self.folder, &wanted)
-    }
-}
-
-impl State {
-    fn add_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), DatapathError> {
-        let ifindex = endpoint.host_ifindex;
-        let shaped = endpoint.bandwidth != Bandwidth::default();
-        let flags = if shaped { SHAPED } else { 0 };
-        let of_family = |v4: bool| {
-            let found = endpoint.addresses.iter().find(|a| a.is_ipv4() == v4);
-            found.map(|found| address(*found)).unwrap_or_default()
-        };
-        let device = Device {
-            ipv4: of_family(true),
-            ipv6: of_family(false),
-            pod_mac: endpoint.pod_mac,
-            host_mac: endpoint.host_mac,
-            flags,
-            ingress_rate: endpoint.bandwidth.ingress.unwrap_or(0),
-            egress_rate: endpoint.bandwidth.egress.unwrap_or(0),
-        };
-        let before = self.tables.devices.get(&ifindex, 0).ok();
-        let full = tables::full("DEVICES", object::ENDPOINTS);
-        self.tables.devices.insert(ifindex, tables::Plain(device), 0).map_err(full)?;
-        let place =
-            Place { ifindex, pod_mac: endpoint.pod_mac, host_mac: endpoint.host_mac, flags };
-        for address in [device.ipv4, device.ipv6].into_iter().filter(|a| !a.is_none()) {
-            let full = tables::full("ENDPOINTS", 2 * object::ENDPOINTS);
-            self.tables
-                .endpoints
-                .insert(tables::Plain(address), tables::Plain(place), 0)
-                .map_err(full)?;
-        }
-        if let Some(before) = before {
-            for old in [before.0.ipv4, before.0.ipv6] {
-                if old != device.ipv4 && old != device.ipv6 {
-                    self.tables.remove_address(old, ifindex)?;
-                }
-            }
-        }
-        self.links.attach(Hook::ToPod, ifindex)?;
-        self.links.attach(Hook::FromPod, ifindex)
-    }
-
-    fn remove_endpoint(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        for hook in [Hook::FromPod, Hook::ToPod] {
-            self.links.detach(hook, ifindex)?;
-        }
-        if let Ok(device) = self.tables.devices.get(&ifindex, 0) {
-            for address in [device.0.ipv4, device.0.ipv6] {
-                self.tables.remove_address(address, ifindex)?;
-            }
-        }
-        tables::unless_missing(self.tables.devices.remove(&ifindex))
     }
 }
 

@@ -109,9 +109,9 @@ fn find(key: &FlowKey, packet: &Packet) -> Option<Seen> {
 #[inline(always)]
 pub fn peek(key: &FlowKey, packet: &Packet) -> Option<Seen> {
     let now = now();
-    // SAFETY: as in `follow`.
+    // SAFETY: as in `find`.
     let found = unsafe { ESTABLISHED.get(key) };
-    // SAFETY: as in `follow`.
+    // SAFETY: as in `find`.
     let flow = found.or_else(|| unsafe { YOUNG.get(key) })?;
     if flow.expires < now {
         return None;
@@ -120,12 +120,33 @@ pub fn peek(key: &FlowKey, packet: &Packet) -> Option<Seen> {
     Some(Seen { flow: *flow, is_reply })
 }
 
+/// Enters how a connection is translated; one that is not there yet is begun by this packet.
+///
+/// # Errors
+/// As [`begin`].
+#[inline(always)]
+pub fn translate(
+    key: &FlowKey,
+    packet: &Packet,
+    flags: u8,
+    to: &TransportAddress,
+) -> Result<(), u8> {
+    let found = ESTABLISHED.get_ptr_mut(key).or_else(|| YOUNG.get_ptr_mut(key));
+    let Some(place) = found else { return begin(key, packet, flags, to).map(drop) };
+    // SAFETY: as in `find`.
+    let flow = unsafe { &mut *place };
+    flow.nat_address = to.address;
+    flow.nat_port = to.port;
+    flow.flags |= flags;
+    Ok(())
+}
+
 /// Sets flags of a connection that is there.
 #[inline(always)]
 pub fn mark(key: &FlowKey, flags: u8) {
     let found = ESTABLISHED.get_ptr_mut(key).or_else(|| YOUNG.get_ptr_mut(key));
     if let Some(place) = found {
-        // SAFETY: as in `follow`.
+        // SAFETY: as in `find`.
         unsafe { (*place).flags |= flags }
     }
 }
@@ -173,7 +194,7 @@ pub fn begin(
 /// Enters a connection if its key is free; tells whether it was.
 #[inline(always)]
 pub fn claim(key: &FlowKey, flow: &Flow) -> bool {
-    // SAFETY: as in `follow`.
+    // SAFETY: as in `find`.
     if let Some(other) = unsafe { ESTABLISHED.get(key) } {
         if other.expires >= now() {
             return false;
@@ -183,7 +204,7 @@ pub fn claim(key: &FlowKey, flow: &Flow) -> bool {
     if YOUNG.insert(key, flow, u64::from(BPF_NOEXIST)).is_ok() {
         return true;
     }
-    // SAFETY: as in `follow`.
+    // SAFETY: as in `find`.
     match unsafe { YOUNG.get(key) } {
         Some(other) if other.expires < now() => YOUNG.insert(key, flow, u64::from(BPF_ANY)).is_ok(),
         _ => false,

@@ -54,8 +54,8 @@ pub fn outbound(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
         if seen.flow.flags & KEEPS_SOURCE != 0 {
             return Ok(());
         }
-        if seen.flow.flags & MASQUERADED != 0 {
-            return again(ctx, packet, seen);
+        if seen.flow.flags & MASQUERADED != 0 && again(ctx, packet, seen)? {
+            return Ok(());
         }
     }
     if keeps_source(settings, &packet.destination) {
@@ -71,14 +71,14 @@ pub fn outbound(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
     // `take_port` has left the packet as the wire sees it.
     let new = TransportAddress { address: node, port };
     packet.replace_end(End::Source, &old);
-    conntrack::begin(&key, packet, MASQUERADED, &new)?;
+    conntrack::translate(&key, packet, MASQUERADED, &new)?;
     packet.replace_end(End::Source, &new);
     rewrite::end(ctx, packet, End::Source, &old)
 }
 
-/// A packet of a connection that has its port.
+/// A packet of a connection that has its port. False, with nothing changed, if it lost the port.
 #[inline(always)]
-fn again(ctx: &TcContext, packet: &mut Packet, seen: &conntrack::Seen) -> Result<(), u8> {
+fn again(ctx: &TcContext, packet: &mut Packet, seen: &conntrack::Seen) -> Result<bool, u8> {
     let new = TransportAddress { address: seen.flow.nat_address, port: seen.flow.nat_port };
     let old = packet.replace_end(End::Source, &new);
     let key = packet.key();
@@ -86,10 +86,12 @@ fn again(ctx: &TcContext, packet: &mut Packet, seen: &conntrack::Seen) -> Result
         // The other half lost its place; it is put back unless another connection has it now.
         let flow = conntrack::first(packet, WIRE_SIDE, &old);
         if !conntrack::claim(&key, &flow) {
-            return Err(NO_PORT);
+            packet.replace_end(End::Source, &old);
+            return Ok(false);
         }
     }
-    rewrite::end(ctx, packet, End::Source, &old)
+    rewrite::end(ctx, packet, End::Source, &old)?;
+    Ok(true)
 }
 
 /// What a pod answers to a connection through a port of the node comes from that port.

@@ -336,11 +336,18 @@ impl Packet {
     #[inline(always)]
     pub fn replace_end(&mut self, end: End, new: &TransportAddress) -> TransportAddress {
         let old = self.end(end);
-        match end {
-            End::Source => (self.source, self.source_port) = (new.address, new.port),
-            End::Destination => {
-                (self.destination, self.destination_port) = (new.address, new.port);
-            }
+        // Both ends of an echo have its identifier.
+        let is_echo = matches!(self.protocol, protocol::ICMP | protocol::ICMPV6);
+        if end == End::Source {
+            self.source = new.address;
+        } else {
+            self.destination = new.address;
+        }
+        if end == End::Source || is_echo {
+            self.source_port = new.port;
+        }
+        if end == End::Destination || is_echo {
+            self.destination_port = new.port;
         }
         old
     }

@@ -11,7 +11,7 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, SchedClassifier, TcAttachType,
+        LinkOrder, Program, SchedClassifier, TcAttachType,
         links::{FdLink, PinnedLink},
         tc::TcAttachOptions,
     },
@@ -170,6 +170,11 @@ impl Links {
             }
         }
         Ok(foreign)
+    }
+
+    /// A program by its name.
+    pub(super) fn program_named(&self, name: &str) -> Option<&Program> {
+        self.programs.program(name)
     }
 
     fn program(&mut self, hook: Hook) -> Result<&mut SchedClassifier, DatapathError> {

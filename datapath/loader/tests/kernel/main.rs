@@ -1,6 +1,7 @@
 //! The programs in the kernel, on real veths between network namespaces that each test makes for
 //! itself. They need root and a kernel with TCX (6.6); elsewhere they say so and end.
 
+mod faults;
 mod lab;
 mod local;
 mod wire;
