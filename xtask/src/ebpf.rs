@@ -5,6 +5,7 @@
 //! verifier looks at for each program.
 
 mod manifest;
+mod staging;
 mod toolchain;
 
 use std::{
@@ -93,16 +94,16 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// Builds the object and gives its octets.
 fn compile(toolchain: &Toolchain) -> anyhow::Result<Vec<u8>> {
-    let folder = repository().join("datapath/programs");
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| repository().join("target")).join("programs");
+    let folder = staging::fill(&target.join("source"))?;
     let mut command = cargo();
     command.current_dir(&folder).args(["build", "--quiet", "--release", "--locked"]);
     command.args(["--target", "bpfel-unknown-none"]);
     command.env("CARGO_TARGET_DIR", &target).env("RUSTC", &toolchain.rustc);
     // Crates for the kernel use unstable features of a compiler that is stable.
     command.env("RUSTC_BOOTSTRAP", "1");
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain).join("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain, &folder).join("\u{1f}"));
     execute(&mut command)?;
     let built = target.join("bpfel-unknown-none/release/daymark-programs");
     // The kernel wants types and lines (BTF), not what debuggers read.
@@ -118,7 +119,7 @@ fn compile(toolchain: &Toolchain) -> anyhow::Result<Vec<u8>> {
     Ok(octets)
 }
 
-fn flags(toolchain: &Toolchain) -> Vec<String> {
+fn flags(toolchain: &Toolchain, sources: &Path) -> Vec<String> {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.unwrap_or_else(|| home().join(".cargo"));
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
@@ -127,7 +128,7 @@ fn flags(toolchain: &Toolchain) -> Vec<String> {
         "-Clink-arg=--btf".to_owned(),
         // Registers of kernel probes depend on it; there are none, and one object serves all.
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
-        remap(repository(), ""),
+        remap(sources, "datapath"),
     ];
     // Every registry has a folder of its own, named after a hash.
     for registry in

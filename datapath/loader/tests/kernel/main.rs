@@ -2,8 +2,10 @@
 //! itself. They need root and a kernel with TCX (6.6); elsewhere they say so and end.
 
 mod faults;
+mod frame;
 mod lab;
 mod local;
+mod model;
 mod wire;
 
 /// Whether the tests can run here; says why not.
