@@ -1,13 +1,18 @@
 //! User space's side of the datapath: what the kernel is told, and what it tells.
 //!
 //! Whoever changes what the programs do goes through [`Datapath`]; its twin in memory is
-//! [`memory::Memory`]. Start with [`Endpoint`], the noun that most calls are about.
+//! [`memory::Memory`], the real one [`Kernel`]. Start with [`Endpoint`], the noun that most calls are about.
 
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+mod address;
+mod host_port;
+pub mod kernel;
 pub mod memory;
+
+pub use kernel::{Kernel, Root};
 
 /// A pod on this node, as the programs know it. Its identity is [`Endpoint::host_ifindex`].
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -55,10 +55,8 @@ impl Datapath for Memory {
     fn open_host_ports(&self, ports: &[HostPort]) -> Result<(), DatapathError> {
         let mut state = self.state.lock();
         for port in ports {
-            if let Some(other) = state.host_ports.iter().find(|other| clashes(other, port)) {
-                let what = format!("host port {}/{:?}", port.host_port, port.transport);
-                return Err(DatapathError::Taken { what, holder: other.pod_address.to_string() });
-            }
+            crate::host_port::refuse_taken(state.host_ports.iter(), port)?;
+            crate::host_port::refuse_untranslatable(port)?;
         }
         state.host_ports.extend(ports);
         state.host_ports.sort();
@@ -79,17 +77,6 @@ impl Datapath for Memory {
         self.state.lock().peers = peers.to_vec();
         Ok(())
     }
-}
-
-/// Whether both want the same port of the same address, for different places.
-fn clashes(one: &HostPort, other: &HostPort) -> bool {
-    let same_family = one.host_address.is_ipv4() == other.host_address.is_ipv4();
-    let all = |port: &HostPort| port.host_address.is_unspecified();
-    one.transport == other.transport
-        && one.host_port == other.host_port
-        && same_family
-        && (one.host_address == other.host_address || all(one) || all(other))
-        && (one.pod_address, one.pod_port) != (other.pod_address, other.pod_port)
 }
 
 #[cfg(test)]

@@ -1,0 +1,198 @@
+//! Programs at their hooks: TCX links, pinned, whose program is exchanged in one step.
+//!
+//! A pin is called `INDEX-HOOK` after the device. It outlives this process; when its device goes, it
+//! stays behind as a link to nothing.
+
+use std::{
+    net::UdpSocket,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, Program, SchedClassifier, TcAttachType,
+        links::{FdLink, PinnedLink},
+        tc::TcAttachOptions,
+    },
+};
+
+use super::{kernel, sockets};
+use crate::DatapathError;
+
+/// A place where packets pass. Each has the program of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hook {
+    FromPod,
+    ToPod,
+    FromWire,
+    ToWire,
+    FromOverlay,
+    ToOverlay,
+}
+
+impl Hook {
+    fn program(self) -> &'static str {
+        match self {
+            Hook::FromPod => "from_pod",
+            Hook::ToPod => "to_pod",
+            Hook::FromWire => "from_wire",
+            Hook::ToWire => "to_wire",
+            Hook::FromOverlay => "from_overlay",
+            Hook::ToOverlay => "to_overlay",
+        }
+    }
+
+    fn side(self) -> TcAttachType {
+        match self {
+            Hook::FromPod | Hook::FromWire | Hook::FromOverlay => TcAttachType::Ingress,
+            Hook::ToPod | Hook::ToWire | Hook::ToOverlay => TcAttachType::Egress,
+        }
+    }
+}
+
+/// A program of somebody else at a device that ours are at too.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Foreign {
+    /// Whether it sees what comes in at the device; else what goes out.
+    pub ingress: bool,
+    /// Its id in the kernel.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// See [the module](self).
+#[derive(Debug)]
+pub(super) struct Links {
+    programs: Ebpf,
+    folder: PathBuf,
+    /// Any socket: names of devices are asked through one.
+    socket: UdpSocket,
+}
+
+impl Links {
+    pub(super) fn new(programs: Ebpf, folder: PathBuf) -> Result<Links, DatapathError> {
+        let socket = UdpSocket::bind(("127.0.0.1", 0));
+        let socket = socket.map_err(kernel("a socket to ask for devices"))?;
+        Ok(Links { programs, folder, socket })
+    }
+
+    /// Whether there are pins of pods' devices.
+    pub(super) fn any(&self) -> Result<bool, DatapathError> {
+        Ok(self.pins()?.any(|name| name.ends_with("_pod")))
+    }
+
+    /// Attaches the programs of sockets to a cgroup, or detaches them everywhere.
+    pub(super) fn at_sockets(&mut self, cgroup: Option<&Path>) -> Result<(), DatapathError> {
+        match cgroup {
+            Some(cgroup) => sockets::attach(&mut self.programs, cgroup, &self.folder),
+            None => sockets::detach(&self.folder),
+        }
+    }
+
+    /// Cookie of the network namespace of the thread that opened these.
+    pub(super) fn namespace_cookie(&self) -> Result<u64, DatapathError> {
+        sockets::namespace_cookie(&self.socket).map_err(kernel("the network namespace"))
+    }
+
+    /// Attaches a hook's program to a device, or exchanges the one that is there.
+    pub(super) fn attach(&mut self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
+        let pin = self.pin(hook, ifindex);
+        let what = format!("attaching {} to device {ifindex}", hook.program());
+        if pin.exists() {
+            if self.exchange(hook, &pin).is_ok() {
+                return Ok(());
+            }
+            // Its device is gone, and another one has the same index.
+            std::fs::remove_file(&pin).map_err(kernel(&what))?;
+        }
+        let device = self.device(ifindex).map_err(kernel(&what))?;
+        let program = self.program(hook)?;
+        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+        let id = program.attach_with_options(&device, hook.side(), order).map_err(kernel(&what))?;
+        let link = program.take_link(id).map_err(kernel(&what))?;
+        let link: FdLink = link.try_into().map_err(kernel(&what))?;
+        link.pin(&pin).map_err(kernel(what))?;
+        Ok(())
+    }
+
+    fn exchange(&mut self, hook: Hook, pin: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let link = FdLink::from(PinnedLink::from_pin(pin)?);
+        let program = self.program(hook)?;
+        let id = program.attach_to_link(link.try_into()?)?;
+        // The pin keeps it.
+        drop(program.take_link(id)?);
+        Ok(())
+    }
+
+    /// Detaches a hook's program from a device; no error if it is not there.
+    pub(super) fn detach(&self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
+        let pin = self.pin(hook, ifindex);
+        match std::fs::remove_file(&pin) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(kernel(pin.display())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes this device the only one that a hook's program is attached to.
+    pub(super) fn only(&mut self, hook: Hook, ifindex: Option<u32>) -> Result<(), DatapathError> {
+        let suffix = format!("-{}", hook.program());
+        let others: Vec<u32> = self
+            .pins()?
+            .filter_map(|name| name.strip_suffix(&suffix)?.parse().ok())
+            .filter(|found| Some(*found) != ifindex)
+            .collect();
+        for other in others {
+            self.detach(hook, other)?;
+        }
+        ifindex.map_or(Ok(()), |ifindex| self.attach(hook, ifindex))
+    }
+
+    /// Programs at a device's TCX hooks that are not ours.
+    pub(super) fn foreign(&self, ifindex: u32) -> Result<Vec<Foreign>, DatapathError> {
+        let what = format!("programs at device {ifindex}");
+        let device = self.device(ifindex).map_err(kernel(&what))?;
+        let own: Vec<u32> = self
+            .programs
+            .programs()
+            .filter_map(|(_, program)| program.info().ok().map(|info| info.id()))
+            .collect();
+        let mut foreign = Vec::new();
+        for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+            let (_, found) = SchedClassifier::query_tcx(&device, side).map_err(kernel(&what))?;
+            for info in found.into_iter().filter(|info| !own.contains(&info.id())) {
+                let name = String::from_utf8_lossy(info.name()).into_owned();
+                let ingress = side == TcAttachType::Ingress;
+                foreign.push(Foreign { ingress, id: info.id(), name });
+            }
+        }
+        Ok(foreign)
+    }
+
+    /// A program by its name.
+    pub(super) fn program_named(&self, name: &str) -> Option<&Program> {
+        self.programs.program(name)
+    }
+
+    fn program(&mut self, hook: Hook) -> Result<&mut SchedClassifier, DatapathError> {
+        let name = hook.program();
+        let program = self.programs.program_mut(name).ok_or("the object does not have it");
+        program.map_err(kernel(name))?.try_into().map_err(kernel(name))
+    }
+
+    fn device(&self, ifindex: u32) -> std::io::Result<String> {
+        Ok(rustix::net::netdevice::index_to_name(&self.socket, ifindex)?)
+    }
+
+    fn pin(&self, hook: Hook, ifindex: u32) -> PathBuf {
+        self.folder.join(format!("{ifindex}-{}", hook.program()))
+    }
+
+    fn pins(&self) -> Result<impl Iterator<Item = String> + use<>, DatapathError> {
+        let entries = std::fs::read_dir(&self.folder).map_err(kernel(self.folder.display()))?;
+        Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()))
+    }
+}

@@ -1,0 +1,18 @@
+//! The programs in the kernel, on real veths between network namespaces that each test makes for
+//! itself. They need root and a kernel with TCX (6.6); elsewhere they say so and end.
+
+mod faults;
+mod frame;
+mod lab;
+mod local;
+mod model;
+mod wire;
+
+/// Whether the tests can run here; says why not.
+fn runs_here() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: programs are attached as root only");
+    }
+    root
+}

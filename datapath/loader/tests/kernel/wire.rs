@@ -1,0 +1,326 @@
+//! Between nodes and to the outside: native routes, VXLAN, masquerade, host ports.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use daymark_abi::DropReason;
+use daymark_loader::{Datapath, HostPort, NodeSettings, Peer, Transport};
+
+use crate::{
+    lab::{Cgroup, Node, Pod, Space, run},
+    local::{PATIENCE, ask_tcp, ask_udp, ask_udp_within, serve},
+};
+
+/// A segment that nodes are on; its own namespace is the outside.
+struct Wire {
+    outside: Space,
+}
+
+const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+
+impl Wire {
+    fn new() -> Wire {
+        let outside = Space::new("out");
+        outside.set(&[("ipv6/conf/default/accept_dad", "0")]);
+        outside.ip("link add br0 type bridge\nlink set br0 up\n\
+             addr add 192.0.2.1/24 dev br0\naddr add 2001:db8::1/64 dev br0 nodad\n");
+        Wire { outside }
+    }
+
+    /// Joins a node to it; gives the index of the node's uplink.
+    fn join(&self, node: &Node) -> u32 {
+        let number = node.number;
+        node.space.set(&[("ipv6/conf/default/accept_dad", "0")]);
+        self.outside.ip(&format!(
+            "link add port{number} type veth peer name up0 netns {}\n\
+             link set port{number} master br0\nlink set port{number} up\n",
+            node.space.name
+        ));
+        node.space.ip(&format!(
+            "link set up0 up\naddr add 192.0.2.{host}/24 dev up0\n\
+             addr add 2001:db8::{host}/64 dev up0 nodad\n\
+             route add default via 192.0.2.1\nroute add default via 2001:db8::1\n",
+            host = 10 + number
+        ));
+        node.space.device("up0").0
+    }
+}
+
+fn addresses(node: &Node) -> [IpAddr; 2] {
+    let host = 10 + node.number;
+    [
+        format!("192.0.2.{host}").parse().expect("v4"),
+        format!("2001:db8::{host}").parse().expect("v6"),
+    ]
+}
+
+fn settings(node: &Node, uplink: u32) -> NodeSettings {
+    NodeSettings {
+        uplink_ifindex: uplink,
+        vxlan_ifindex: None,
+        vni: 1,
+        node_addresses: addresses(node).to_vec(),
+        pod_ranges: ranges(node.number),
+        masquerade: true,
+        no_masquerade: ["10.244.0.0/16", "fd00:244::/32"].map(|r| r.parse().expect("range")).into(),
+    }
+}
+
+fn ranges(number: u8) -> Vec<ipnetwork::IpNetwork> {
+    [format!("10.244.{number}.0/24"), format!("fd00:244:{number}::/64")]
+        .map(|range| range.parse().expect("a range"))
+        .into()
+}
+
+/// A node on a wire, with masquerade.
+fn node_on(wire: &Wire, number: u8) -> Node {
+    on_wire(wire, Node::new(number))
+}
+
+fn on_wire(wire: &Wire, node: Node) -> Node {
+    let uplink = wire.join(&node);
+    let settings = settings(&node, uplink);
+    node.space.within(|| node.kernel.configure(&settings).expect("configured"));
+    node
+}
+
+fn route_natively(from: &Node, to: &Node) {
+    let [v4, v6] = addresses(to);
+    let [pods4, pods6] = ranges(to.number).try_into().expect("two");
+    from.space.ip(&format!("route add {pods4} via {v4}\nroute add {pods6} via {v6}\n"));
+    let peers: Vec<Peer> =
+        ranges(to.number).into_iter().map(|pods| Peer { pods, tunnel: None }).collect();
+    from.kernel.set_peers(&peers).expect("peers");
+}
+
+fn families(pod: &Pod) -> [IpAddr; 2] {
+    [pod.v4, pod.v6]
+}
+
+#[test]
+fn pods_reach_the_outside_from_the_nodes_address() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let node = node_on(&wire, 1);
+    let pod = node.pod(5);
+    for (outside, seen_as) in OUTSIDE.into_iter().zip(addresses(&node)) {
+        let to = SocketAddr::new(outside.parse().expect("an address"), 80);
+        serve(&wire.outside, to.ip(), 80);
+        let udp = ask_udp(&pod.space, to).expect("UDP is answered");
+        let tcp = ask_tcp(&pod.space, to).expect("TCP is answered");
+        assert_eq!([udp.ip(), tcp.ip()], [seen_as; 2]);
+        assert!(udp.port() >= 1024 && udp.port() < 1024 + 28_672);
+
+        // A closed port is told by an ICMP error about what the outside has seen.
+        let refused = pod.space.within(|| {
+            let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+            socket.connect((to.ip(), 9)).expect("connected");
+            socket.set_read_timeout(Some(PATIENCE)).expect("set");
+            socket.send(b"?").expect("sent");
+            socket.recv(&mut [0; 10]).map_err(|error| error.kind())
+        });
+        assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
+    }
+    assert_eq!(node.kernel.drops().expect("counters"), []);
+}
+
+fn unspecified(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() }
+}
+
+#[test]
+fn whoever_reaches_a_pod_is_answered_from_the_pods_address() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let node = node_on(&wire, 1);
+    let pod = node.pod(5);
+    wire.outside
+        .ip("route add 10.244.1.0/24 via 192.0.2.11\nroute add fd00:244:1::/64 via 2001:db8::11\n");
+    for (address, outside) in families(&pod).into_iter().zip(OUTSIDE) {
+        serve(&pod.space, address, 80);
+        let to = SocketAddr::new(address, 80);
+        let outside: IpAddr = outside.parse().expect("an address");
+        // A connected socket takes answers from no other address.
+        assert_eq!(ask_udp(&wire.outside, to).map(|seen| seen.ip()), Some(outside));
+        assert_eq!(ask_tcp(&wire.outside, to).map(|seen| seen.ip()), Some(outside));
+    }
+}
+
+#[test]
+fn pods_of_two_nodes_see_each_others_addresses() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+    route_natively(&one, &other);
+    route_natively(&other, &one);
+    check_pods(&one, &other);
+    assert_eq!(one.seen("from_overlay"), 0);
+}
+
+fn check_pods(one: &Node, other: &Node) {
+    let (client, server) = (one.pod(5), other.pod(6));
+    for (from, to) in families(&client).into_iter().zip(families(&server)) {
+        serve(&server.space, to, 80);
+        let to = SocketAddr::new(to, 80);
+        assert_eq!(ask_udp(&client.space, to).map(|seen| seen.ip()), Some(from), "UDP");
+        assert_eq!(ask_tcp(&client.space, to).map(|seen| seen.ip()), Some(from), "TCP");
+    }
+    for node in [one, other] {
+        assert_eq!(node.kernel.drops().expect("counters"), []);
+    }
+}
+
+/// Makes the tunnel device and what leads into it.
+fn tunnel(from: &Node, to: &Node, vni: u32) {
+    let number = to.number;
+    from.space.ip(&format!(
+        "link add daymark_vxlan type vxlan external dstport 8472\nlink set daymark_vxlan up\n\
+         route add 10.244.{number}.0/24 dev daymark_vxlan src 10.244.{}.1\n\
+         route add fd00:244:{number}::/64 dev daymark_vxlan\n",
+        from.number
+    ));
+    run(std::process::Command::new("ip").args(["-n", &from.space.name, "link", "set"]).args([
+        "daymark_vxlan",
+        "arp",
+        "off",
+    ]));
+    let uplink = from.space.device("up0").0;
+    let vxlan = from.space.device("daymark_vxlan").0;
+    let settings = NodeSettings { vxlan_ifindex: Some(vxlan), vni, ..settings(from, uplink) };
+    from.space.within(|| from.kernel.configure(&settings).expect("configured"));
+    let end = addresses(to)[0];
+    let peers: Vec<Peer> =
+        ranges(number).into_iter().map(|pods| Peer { pods, tunnel: Some(end) }).collect();
+    from.kernel.set_peers(&peers).expect("peers");
+}
+
+#[test]
+fn tunnels_carry_both_families_and_refuse_other_networks() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+    tunnel(&one, &other, 7);
+    tunnel(&other, &one, 7);
+    check_pods(&one, &other);
+    assert!(one.seen("from_overlay") > 0 && one.seen("to_overlay") > 0);
+
+    let client = one.pod(8);
+    let to = SocketAddr::new("10.244.2.6".parse().expect("an address"), 80);
+    let uplink = one.space.device("up0").0;
+    let vxlan = one.space.device("daymark_vxlan").0;
+    let wrong = NodeSettings { vxlan_ifindex: Some(vxlan), vni: 8, ..settings(&one, uplink) };
+    one.space.within(|| one.kernel.configure(&wrong).expect("configured"));
+    assert_eq!(ask_udp_within(&client.space, to, Duration::from_millis(200)), None);
+    assert_eq!(other.dropped(DropReason::INVALID_VNI), 1);
+    one.kernel.set_peers(&[]).expect("peers");
+    assert_eq!(ask_udp_within(&client.space, to, Duration::from_millis(200)), None);
+    assert_eq!(one.dropped(DropReason::NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT), 1);
+}
+
+fn port(pod: &Pod, transport: Transport, v4: bool) -> HostPort {
+    let pod_address = if v4 { pod.v4 } else { pod.v6 };
+    HostPort {
+        transport,
+        host_address: unspecified(pod_address),
+        host_port: 8080,
+        pod_address,
+        pod_port: 80,
+    }
+}
+
+#[test]
+fn a_port_of_the_node_leads_to_its_pod_from_everywhere() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+    route_natively(&one, &other);
+    route_natively(&other, &one);
+    let (pod, neighbour, remote) = (one.pod(5), one.pod(6), other.pod(7));
+    let ports: Vec<HostPort> = [Transport::Tcp, Transport::Udp]
+        .into_iter()
+        .flat_map(|transport| [port(&pod, transport, true), port(&pod, transport, false)])
+        .collect();
+    one.kernel.open_host_ports(&ports).expect("open");
+    let node = addresses(&one);
+    for (own, to) in families(&pod).into_iter().zip(node) {
+        serve(&pod.space, own, 80);
+        let to = SocketAddr::new(to, 8080);
+        let is_v4 = own.is_ipv4();
+        let of = |pod: &Pod| if is_v4 { pod.v4 } else { pod.v6 };
+        let outside = OUTSIDE[usize::from(!is_v4)].parse().expect("an address");
+        // What each is seen as: a pod of another node as that node, for this is no pod's address.
+        let remote_as = addresses(&other)[usize::from(!is_v4)];
+        for (from, seen_as) in [
+            (&wire.outside, outside),
+            (&neighbour.space, of(&neighbour)),
+            (&pod.space, to.ip()),
+            (&remote.space, remote_as),
+        ] {
+            let udp = ask_udp(from, to).map(|seen| seen.ip());
+            assert_eq!(udp, Some(seen_as), "UDP from {} to {to}", from.name);
+            let tcp = ask_tcp(from, to).map(|seen| seen.ip());
+            assert_eq!(tcp, Some(seen_as), "TCP from {} to {to}", from.name);
+        }
+    }
+    // The next holder has the port's traffic at once, on the client's same socket too.
+    one.kernel.close_host_ports(pod.v4).expect("closed");
+    one.kernel.open_host_ports(&[port(&neighbour, Transport::Udp, true)]).expect("open");
+    serve(&neighbour.space, neighbour.v4, 80);
+    assert!(ask_udp(&wire.outside, SocketAddr::new(node[0], 8080)).is_some());
+    assert_eq!(one.kernel.drops().expect("counters"), []);
+}
+
+#[test]
+fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
+    if !crate::runs_here() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new() else {
+        eprintln!("skipped: no cgroup v2 here");
+        return;
+    };
+    let wire = Wire::new();
+    let mut node = on_wire(&wire, Node::in_cgroup(1, Some(cgroup.path.clone())));
+    let pod = node.pod(5);
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let ports = [port(&pod, transport, true), port(&pod, transport, false)];
+        node.kernel.open_host_ports(&ports).expect("open");
+    }
+    serve(&pod.space, pod.v4, 80);
+    serve(&pod.space, pod.v6, 80);
+    let check = |node: &Node| {
+        let [node4, node6] = addresses(node);
+        for to in [[127, 0, 0, 1].into(), "::1".parse().expect("loopback"), node4, node6] {
+            let to = SocketAddr::new(to, 8080);
+            assert!(ask_tcp(&node.space, to).is_some(), "TCP to {to}");
+            assert!(ask_udp(&node.space, to).is_some(), "UDP to {to}");
+            node.space.within(|| {
+                let stream = std::net::TcpStream::connect(to).expect("connected");
+                assert_eq!(stream.peer_addr().expect("a peer"), to, "the peer that was asked for");
+                let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+                socket.set_read_timeout(Some(PATIENCE)).expect("set");
+                socket.send_to(b"?", to).expect("sent");
+                let (_, from) = socket.recv_from(&mut [0; 100]).expect("answered");
+                assert_eq!(from, to, "without a connection too");
+            });
+        }
+    };
+    check(&node);
+    node.restart();
+    check(&node);
+    // In a pod it is the pod itself.
+    let refused = pod.space.within(|| std::net::TcpStream::connect(("127.0.0.1", 8080)).is_err());
+    assert!(refused);
+}

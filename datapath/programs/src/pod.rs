@@ -1,0 +1,201 @@
+//! The host's end of a pod's veth: what the pod sends, and what the stack sends to it.
+
+use aya_ebpf::programs::TcContext;
+use daymark_abi::{
+    DropReason, counter,
+    endpoint::{Device, Endpoint, SHAPED},
+    flow::{HAIRPIN, THROUGH_STACK, TO_HOST_PORT, protocol},
+    settings::Settings,
+};
+
+use crate::{
+    NEXT, conntrack, deliver, fragment,
+    guard::{self, Scope},
+    host_port, masquerade, notify,
+    packet::{self, ARP, End, IPV4, IPV6, Packet, TransportAddress},
+    rewrite,
+    tables::{DEVICES, ENDPOINTS, SETTINGS},
+};
+
+/// What a pod sends.
+///
+/// # Errors
+/// Code of the drop reason.
+#[inline(always)]
+pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
+    let ifindex = packet::ifindex(ctx.skb.skb);
+    // SAFETY: without preallocation an element is freed only after its readers.
+    let Some(device) = (unsafe { DEVICES.get(&ifindex) }) else { return Ok(NEXT) };
+    guard::mac(ctx, device)?;
+    let ethertype = packet::ethertype(ctx);
+    match ethertype {
+        ARP => return guard::arp(ctx, device).map(|()| NEXT),
+        IPV4 | IPV6 => {}
+        _ => return Err(DropReason::UNSUPPORTED_L3_PROTOCOL.0),
+    }
+    packet.read(ctx, ethertype)?;
+    if guard::source(ctx, device, packet)? == Scope::Link {
+        return Ok(NEXT);
+    }
+    notify::count(counter::FROM_POD, packet.length);
+    if !fragment::complete(packet, counter::FROM_POD) {
+        return Ok(NEXT);
+    }
+    let Some(settings) = SETTINGS.get(0) else { return Ok(NEXT) };
+    // SAFETY: as above.
+    if let Some(endpoint) = unsafe { ENDPOINTS.get(&packet.destination) } {
+        return to_neighbour(ctx, packet, settings, device, endpoint);
+    }
+    if host_port::is_node(settings, &packet.destination) {
+        return to_node(ctx, packet, device);
+    }
+    if packet.is_error == 0 {
+        track(packet, 0);
+    }
+    Ok(NEXT)
+}
+
+/// Enters or moves on a connection that nothing depends on.
+#[inline(always)]
+fn track(packet: &Packet, flags: u8) {
+    let key = packet.key();
+    if conntrack::follow(&key, packet).is_none() {
+        let _ = conntrack::begin(&key, packet, flags, &TransportAddress::default());
+    }
+}
+
+/// To a pod of this node: without the stack, unless the connection has begun there or may have.
+#[inline(always)]
+fn to_neighbour(
+    ctx: &TcContext,
+    packet: &mut Packet,
+    settings: &Settings,
+    device: &Device,
+    endpoint: &Endpoint,
+) -> Result<i32, u8> {
+    let shaped = (device.flags | endpoint.flags) & SHAPED != 0;
+    if packet.is_error == 1 {
+        let mut quoted = Packet::default();
+        packet.read_quoted(ctx, &mut quoted)?;
+        let seen = conntrack::peek(&quoted.key(), &quoted);
+        let is_direct =
+            seen.is_some_and(|seen| seen.flow.flags & (THROUGH_STACK | TO_HOST_PORT) == 0);
+        let goes_on = is_direct && !shaped && packet.hop_limit > 1;
+        return if goes_on { deliver::into_pod(ctx, packet, endpoint) } else { Ok(NEXT) };
+    }
+    let key = packet.key();
+    match conntrack::follow(&key, packet) {
+        Some(seen) => {
+            if seen.flow.flags & THROUGH_STACK != 0 || shaped || packet.hop_limit < 2 {
+                return Ok(NEXT);
+            }
+            masquerade::host_port_reply(ctx, packet, &seen)?;
+            deliver::into_pod(ctx, packet, endpoint)
+        }
+        None => {
+            // The middle of a connection that the tables do not know may have been translated by
+            // the stack. With TCP it shows; of others one that is older than the tables does not.
+            let begins = if packet.protocol == protocol::TCP {
+                packet.is_syn()
+            } else {
+                conntrack::now() >= settings.known_from
+            };
+            if !begins || shaped || packet.hop_limit < 2 {
+                return Ok(NEXT);
+            }
+            // Without an entry the reply could not know which way to take.
+            if conntrack::begin(&key, packet, 0, &TransportAddress::default()).is_err() {
+                return Ok(NEXT);
+            }
+            deliver::into_pod(ctx, packet, endpoint)
+        }
+    }
+}
+
+/// To the node: through one of its ports to a pod, or to the node itself.
+#[inline(always)]
+fn to_node(ctx: &TcContext, packet: &mut Packet, device: &Device) -> Result<i32, u8> {
+    if packet.is_error == 1 {
+        return Ok(NEXT);
+    }
+    let asked = packet.end(End::Destination);
+    if let Some(target) = host_port::target(packet.protocol, &asked, true) {
+        // SAFETY: as in `from`.
+        let Some(endpoint) = (unsafe { ENDPOINTS.get(&target.address) }) else { return Ok(NEXT) };
+        if packet.hop_limit < 2 {
+            return Ok(NEXT);
+        }
+        if target.address.equals(&packet.source) {
+            return to_itself(ctx, packet, &asked, &target, endpoint);
+        }
+        host_port::lead(ctx, packet, &target, 0)?;
+        let shaped = (device.flags | endpoint.flags) & SHAPED != 0;
+        return if shaped { Ok(NEXT) } else { deliver::into_pod(ctx, packet, endpoint) };
+    }
+    let key = packet.key();
+    match conntrack::follow(&key, packet) {
+        Some(seen) if seen.is_reply && seen.flow.flags & HAIRPIN != 0 => {
+            // SAFETY: as in `from`.
+            let Some(endpoint) = (unsafe { ENDPOINTS.get(&packet.source) }) else {
+                return Ok(NEXT);
+            };
+            let own = TransportAddress { address: packet.source, port: packet.destination_port };
+            let old = packet.replace_end(End::Destination, &own);
+            rewrite::end(ctx, packet, End::Destination, &old)?;
+            masquerade::host_port_reply(ctx, packet, &seen)?;
+            return deliver::into_pod(ctx, packet, endpoint);
+        }
+        Some(_) => {}
+        None => drop(conntrack::begin(&key, packet, 0, &TransportAddress::default())),
+    }
+    Ok(NEXT)
+}
+
+/// A pod reaches itself through a port of the node: it has to see the node as its peer.
+#[inline(always)]
+fn to_itself(
+    ctx: &TcContext,
+    packet: &mut Packet,
+    asked: &TransportAddress,
+    target: &TransportAddress,
+    endpoint: &Endpoint,
+) -> Result<i32, u8> {
+    let node = TransportAddress { address: asked.address, port: packet.source_port };
+    let old_source = packet.replace_end(End::Source, &node);
+    let old_destination = packet.replace_end(End::Destination, target);
+    host_port::enter(packet, asked, HAIRPIN)?;
+    rewrite::end(ctx, packet, End::Source, &old_source)?;
+    rewrite::end(ctx, packet, End::Destination, &old_destination)?;
+    deliver::into_pod(ctx, packet, endpoint)
+}
+
+/// What the stack sends to a pod.
+///
+/// # Errors
+/// Code of the drop reason.
+#[inline(always)]
+pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
+    let ethertype = packet::ethertype(ctx);
+    if !matches!(ethertype, IPV4 | IPV6) || packet.read(ctx, ethertype).is_err() {
+        // What the host makes is the host's affair.
+        return Ok(NEXT);
+    }
+    if guard::stays_on_link(packet) {
+        return Ok(NEXT);
+    }
+    notify::count(counter::TO_POD, packet.length);
+    if packet.is_error == 1 || !fragment::complete(packet, counter::TO_POD) {
+        return Ok(NEXT);
+    }
+    let key = packet.key();
+    match conntrack::follow(&key, packet) {
+        Some(seen) => {
+            if seen.flow.flags & THROUGH_STACK == 0 {
+                conntrack::mark(&key, THROUGH_STACK);
+            }
+            masquerade::host_port_reply(ctx, packet, &seen)?;
+        }
+        None => drop(conntrack::begin(&key, packet, THROUGH_STACK, &TransportAddress::default())),
+    }
+    Ok(NEXT)
+}
