@@ -10,6 +10,7 @@ pub mod ipam;
 pub mod metrics;
 mod namespace;
 pub mod netlink;
+pub mod node;
 pub mod record;
 pub mod server;
 mod shaping;

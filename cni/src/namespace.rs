@@ -48,14 +48,13 @@ impl<'a> Namespace<'a> {
         self.inside(|| Connection::open().map_err(wiring::refused))
     }
 
-    /// The same; IPv6 is switched on for a link if the runtime switched it off for new ones.
-    pub(crate) fn netlink_with_ipv6(&self, ifname: &str) -> Result<Connection, CniError> {
+    /// Switches IPv6 on for a link if the runtime switched it off for new ones.
+    pub(crate) fn enable_ipv6(&self, ifname: &str) -> Result<(), CniError> {
         self.inside(|| {
             enable_ipv6(ifname).map_err(|error| {
                 let message = format!("IPv6 can't be switched on for {ifname}");
                 CniError::new(code::WIRING, message).because(error)
-            })?;
-            Connection::open().map_err(wiring::refused)
+            })
         })
     }
 

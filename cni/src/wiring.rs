@@ -38,7 +38,7 @@ fn gone(what: String) -> CniError {
     CniError::new(code::CHECK, what)
 }
 
-/// Makes the pair; the pod's end appears in its namespace at once.
+/// Makes the pair; the pod's end appears in its namespace, down.
 pub(crate) fn create(
     host: &Connection,
     record: &Record,
@@ -84,7 +84,7 @@ pub(crate) fn connect_host(
     host.run(steps.collect()).map(drop).map_err(refused)
 }
 
-/// Gives the pod its addresses, and a way out through each gateway. `gateways` are those of the
+/// Sets the pod's end up, gives it its addresses, and a way out through each gateway. `gateways` are those of the
 /// addresses, in their order.
 pub(crate) fn configure_pod(
     pod: &Connection,
@@ -92,7 +92,9 @@ pub(crate) fn configure_pod(
     link: u32,
     gateways: &[IpAddr],
 ) -> Result<(), CniError> {
-    let steps = record.addresses.iter().zip(gateways).flat_map(|(&address, &gateway)| {
+    let ifname = &record.attachment.ifname;
+    let up = Step::plain(format!("setting {ifname} up"), message::set_up(ifname));
+    let each = record.addresses.iter().zip(gateways).flat_map(|(&address, &gateway)| {
         let new = RouteNetlinkMessage::NewAddress(message::address(link, address));
         let out = everywhere(gateway);
         let route = Route { destination: out, gateway: Some(gateway), link, source: None };
@@ -107,7 +109,7 @@ pub(crate) fn configure_pod(
             Step::create(format!("the way out by {gateway}"), route).tolerate(&[Errno::EXIST]),
         ]
     });
-    pod.run(steps.collect()).map(drop).map_err(refused)
+    pod.run(std::iter::once(up).chain(each).collect()).map(drop).map_err(refused)
 }
 
 /// Removes the pair, and with it all that was told about it.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -42,8 +42,9 @@ pub struct Configuration {
     pub port_mappings: Vec<PortMapping>,
     /// Rate limits: the configuration's own, else `runtimeConfig.bandwidth`.
     pub bandwidth: Rates,
-    /// `cni.dev/valid-attachments`; `None` if the key is missing.
-    pub valid_attachments: Option<Vec<AttachmentId>>,
+    /// `cni.dev/valid-attachments`. The reference library leaves the key out, or writes `null`, where
+    /// no attachment is valid; so both mean that.
+    pub valid_attachments: Vec<AttachmentId>,
 }
 
 /// A port of the node that is to lead to the pod.
@@ -125,11 +126,7 @@ struct Raw {
     runtime_config: Option<RawRuntime>,
     #[serde(flatten)]
     rates: OptionalRates,
-    #[serde(
-        default,
-        rename = "cni.dev/valid-attachments",
-        deserialize_with = "null_is_none_valid"
-    )]
+    #[serde(default, rename = "cni.dev/valid-attachments")]
     valid_attachments: Option<Vec<AttachmentId>>,
 }
 
@@ -182,14 +179,6 @@ impl OptionalRates {
             egress_burst: self.egress_burst.unwrap_or_default(),
         })
     }
-}
-
-/// The reference library writes `null` where no attachment is valid.
-fn null_is_none_valid<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<AttachmentId>>, D::Error> {
-    Option::<Vec<AttachmentId>>::deserialize(deserializer)
-        .map(|list| Some(list.unwrap_or_default()))
 }
 
 impl Configuration {
@@ -246,7 +235,7 @@ impl Configuration {
             mac: mac.transpose()?,
             port_mappings: runtime.port_mappings.unwrap_or_default(),
             bandwidth: bandwidth.check()?,
-            valid_attachments: raw.valid_attachments,
+            valid_attachments: raw.valid_attachments.unwrap_or_default(),
         })
     }
 
@@ -261,10 +250,6 @@ impl Configuration {
         }
         match verb {
             Verb::Check if self.previous.is_none() => Err(bad("CHECK needs prevResult")),
-            // An empty list frees everything; a forgotten one must not.
-            Verb::Gc if self.valid_attachments.is_none() => {
-                Err(bad("GC needs cni.dev/valid-attachments"))
-            }
             _ => Ok(()),
         }
     }

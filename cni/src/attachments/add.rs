@@ -141,15 +141,16 @@ impl Attachments {
         namespace: &Namespace<'_>,
     ) -> Result<(), CniError> {
         let ports = host_ports::resolve(&record.port_mappings, &record.addresses)?;
+        // First, for it fails if the namespace is one of another kind.
+        let pod = namespace.netlink()?;
         let host = Connection::open().map_err(wiring::refused)?;
         let links = wiring::create(&host, record, namespace, self.mtu())?;
         self.note_link(&record.attachment, links.host);
         self.datapath.add_endpoint(&endpoint(record, links.host)).map_err(datapath_error)?;
         wiring::connect_host(&host, record, links.host, &self.settings.node_addresses)?;
-        let pod = match record.addresses.iter().any(IpAddr::is_ipv6) {
-            true => namespace.netlink_with_ipv6(&record.attachment.ifname)?,
-            false => namespace.netlink()?,
-        };
+        if record.addresses.iter().any(IpAddr::is_ipv6) {
+            namespace.enable_ipv6(&record.attachment.ifname)?;
+        }
         wiring::configure_pod(&pod, record, links.pod, gateways)?;
         shaping::limit(&host, links.host, &pod, links.pod, record.rates)?;
         self.open(&ports)
@@ -275,14 +276,11 @@ pub(super) fn endpoint(record: &Record, host_ifindex: u32) -> Endpoint {
 
 /// All destinations of an address's family.
 pub(crate) fn everywhere(address: IpAddr) -> IpNetwork {
-    match address {
-        IpAddr::V4(_) => {
-            IpNetwork::V4(ipnetwork::Ipv4Network::from(std::net::Ipv4Addr::UNSPECIFIED))
-        }
-        IpAddr::V6(_) => {
-            IpNetwork::V6(ipnetwork::Ipv6Network::from(std::net::Ipv6Addr::UNSPECIFIED))
-        }
-    }
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => [0; 4].into(),
+        IpAddr::V6(_) => [0; 16].into(),
+    };
+    IpNetwork::new(any, 0).expect("a prefix may have no length")
 }
 
 fn given(plugin: &str, ipam: Option<&Value>) -> Result<Given, CniError> {

@@ -142,7 +142,7 @@ impl Attachments {
 
     /// Frees what belongs to no attachment that the runtime calls valid; goes on after an error.
     fn collect(&self, configuration: &Configuration) -> Result<(), CniError> {
-        let valid = configuration.valid_attachments.as_deref().unwrap_or_default();
+        let valid = &configuration.valid_attachments;
         let of_network = self.records().into_iter().filter(|r| r.network == configuration.name);
         let left: Vec<AttachmentId> =
             of_network.map(|record| record.attachment).filter(|id| !valid.contains(id)).collect();

@@ -2,7 +2,7 @@
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use rustix::io::Errno;
 
@@ -87,6 +87,32 @@ impl Connection {
         let get = RouteNetlinkMessage::GetLink(message);
         let get = Step::plain(format!("looking for link {index}"), get);
         Ok(Link::among(self.run(vec![get.tolerate(&[Errno::NODEV])])?).next())
+    }
+
+    /// The UDP port of a tunnel's device that takes peers from packets; `None` if there is no such
+    /// device, or it is of another kind.
+    pub(crate) fn tunnel_port(&self, name: &str) -> Result<Option<u16>, NetlinkError> {
+        let get = Step::plain(format!("looking for {name}"), super::message::get_link(name));
+        let told = self.run(vec![get.tolerate(&[Errno::NODEV])])?;
+        let attributes = told.into_iter().flat_map(|message| match message {
+            RouteNetlinkMessage::NewLink(message) => message.attributes,
+            _ => Vec::new(),
+        });
+        let infos = attributes.flat_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => infos,
+            _ => Vec::new(),
+        });
+        let vxlan: Vec<InfoVxlan> = infos
+            .flat_map(|info| match info {
+                LinkInfo::Data(InfoData::Vxlan(vxlan)) => vxlan,
+                _ => Vec::new(),
+            })
+            .collect();
+        let port = vxlan.iter().find_map(|info| match info {
+            InfoVxlan::Port(port) => Some(*port),
+            _ => None,
+        });
+        Ok(port.filter(|_| vxlan.contains(&InfoVxlan::CollectMetadata(true))))
     }
 
     /// Removes a link; one that is not there is no error.

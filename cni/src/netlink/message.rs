@@ -51,7 +51,8 @@ pub(crate) struct End<'a> {
     pub(crate) mac: [u8; 6],
 }
 
-/// A veth whose other end comes to life, up, in another namespace.
+/// A veth whose other end comes to life in another namespace. Neither end can be up from the start:
+/// the kernel opens an end before it knows its peer, and fails.
 pub(crate) fn new_veth(
     host: &End<'_>,
     pod: &End<'_>,
@@ -65,8 +66,6 @@ pub(crate) fn new_veth(
         message
     };
     let mut peer = end(pod);
-    peer.header.flags = LinkFlags::Up;
-    peer.header.change_mask = LinkFlags::Up;
     peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
     let mut message = end(host);
     message.attributes.push(LinkAttribute::LinkInfo(vec![
