@@ -8,6 +8,8 @@ mod attaching;
 mod chains;
 #[path = "cni/faults.rs"]
 mod faults;
+#[path = "cni/network.rs"]
+mod network;
 #[path = "cni/node.rs"]
 mod node;
 #[path = "cni/said_wrong.rs"]
@@ -74,6 +76,14 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     ];
     for (name, trial) in by_hand {
         suite.trial_of("plugin", namespaces.clone(), name, trial);
+    }
+    let between: [(&str, Trial); 3] = [
+        ("pods of two nodes speak without NAT", network::native),
+        ("a plan is made to hold, and another one after it", network::plans),
+        ("nothing of ours stays, and all of others' does", network::cleaned),
+    ];
+    for (name, trial) in between {
+        suite.trial_of("nodes", namespaces.clone(), name, trial);
     }
     let faults: [(&str, Trial); 6] = [
         ("DEL without an agent is made up for", faults::deletion_is_made_up_for),

@@ -13,6 +13,9 @@ use crate::node::{NETWORK, Node, Pod, text};
 
 const V4: &str = "10.244.1.0/24";
 
+/// Variables, stdin, and the number of the error.
+type Row<'a> = ([(&'a str, &'a str); 4], &'a str, u64);
+
 /// Rows of variables and stdin, and the number that each is refused with.
 pub(crate) fn refused(folder: &Path, _: &Path) -> anyhow::Result<()> {
     let node = Node::new(folder, &[V4])?;
@@ -35,7 +38,7 @@ pub(crate) fn refused(folder: &Path, _: &Path) -> anyhow::Result<()> {
     };
     let nested = format!("{{\"x\":{}", "[".repeat(100_000));
     let huge = format!("{good}{}", " ".repeat(8 << 20));
-    let rows: Vec<([(&str, &str); 4], &str, u64)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         (but("CNI_COMMAND", ""), &good, 4),
         (but("CNI_COMMAND", "EXPLODE"), &good, 4),
         (but("CNI_CONTAINERID", ""), &good, 4),
