@@ -18,6 +18,7 @@ use crate::{
     netlink::{
         Connection, Link, NetlinkError, Step,
         message::{self, End, Route},
+        remove_soon,
     },
     record::Record,
 };
@@ -113,8 +114,8 @@ pub(crate) fn configure_pod(
 }
 
 /// Removes the pair, and with it all that was told about it.
-pub(crate) fn remove(host: &Connection, host_ifname: &str) -> Result<(), CniError> {
-    host.delete_link(host_ifname).map_err(refused)
+pub(crate) fn remove(host_ifname: &str) -> Result<(), CniError> {
+    remove_soon(host_ifname).map_err(refused)
 }
 
 /// The host's end of a pair that somebody else made, and the MAC of the pod's end.

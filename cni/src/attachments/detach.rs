@@ -3,7 +3,7 @@
 use daymark_cni_spec::{AttachmentId, CniError, code};
 
 use super::{Attachments, datapath_error};
-use crate::{netlink::Connection, wiring};
+use crate::wiring;
 
 impl Attachments {
     /// Removes every trace of an attachment; one that is not known has none.
@@ -18,8 +18,7 @@ impl Attachments {
         let Some(attached) = self.state.lock().attached.get(id).cloned() else { return Ok(()) };
         let record = &attached.record;
         if !record.adopted {
-            let host = Connection::open().map_err(wiring::refused)?;
-            wiring::remove(&host, &record.host_ifname)?;
+            wiring::remove(&record.host_ifname)?;
         }
         if !record.port_mappings.is_empty() {
             for &address in &record.addresses {

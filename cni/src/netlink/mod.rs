@@ -4,6 +4,7 @@
 
 mod link;
 pub(crate) mod message;
+mod removal;
 
 use std::io;
 
@@ -15,6 +16,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use self::link::Link;
+pub(crate) use self::removal::remove_soon;
 
 /// Octets of a netlink message's header, and what messages are aligned to.
 const HEADER: usize = 16;
