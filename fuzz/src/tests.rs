@@ -111,3 +111,13 @@ fn zones() {
 fn transfers() {
     fuzz("transfer", crate::transfer, 20_000);
 }
+
+#[test]
+fn cni_configurations() {
+    fuzz("cni", crate::cni, 20_000);
+}
+
+#[test]
+fn cni_messages() {
+    fuzz("cni_message", crate::cni_message, 20_000);
+}

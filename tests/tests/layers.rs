@@ -7,18 +7,25 @@ use serde_json::Value;
 
 /// Crates of ours that a crate may use. Tools that stand outside (tests, benchmarks, fuzzing, xtask)
 /// are not listed: nothing may depend on them.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("daymark-cluster", &[]),
     ("daymark-abi", &[]),
     ("daymark-loader", &["daymark-abi"]),
     ("daymark-source", &["daymark-cluster"]),
     ("daymark-dns", &["daymark-cluster"]),
+    ("daymark-cni-spec", &[]),
+    ("daymark-cni-plugin", &["daymark-cni-spec"]),
+    ("daymark-cni", &["daymark-cni-spec", "daymark-cluster", "daymark-abi", "daymark-loader"]),
     ("daymark", &["daymark-cluster", "daymark-source", "daymark-dns"]),
 ];
 
 /// Libraries that only one of the crates above may name.
-const RESERVED: [(&str, &str); 3] =
-    [("kube", "daymark-source"), ("k8s-openapi", "daymark-source"), ("aya", "daymark-loader")];
+const RESERVED: [(&str, &str); 4] = [
+    ("kube", "daymark-source"),
+    ("k8s-openapi", "daymark-source"),
+    ("aya", "daymark-loader"),
+    ("netlink-packet-route", "daymark-cni"),
+];
 
 /// Ordinary dependencies by crate, development ones left out.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
