@@ -129,8 +129,17 @@ impl Node {
         Node::in_cgroup(number, None)
     }
 
+    /// The same with tables for another amount of memory.
+    pub(crate) fn with_memory(number: u8, memory: u64) -> Node {
+        Node::made(number, None, memory)
+    }
+
     /// The same with programs at the sockets of a cgroup.
     pub(crate) fn in_cgroup(number: u8, cgroup: Option<PathBuf>) -> Node {
+        Node::made(number, cgroup, 1 << 28)
+    }
+
+    fn made(number: u8, cgroup: Option<PathBuf>, memory: u64) -> Node {
         let space = Space::new("node");
         let bpffs = BpfFs::new();
         space.set(&[
@@ -141,15 +150,16 @@ impl Node {
         space.ip(&format!(
             "addr add 10.244.{number}.1/32 dev lo\naddr add fd00:244:{number}::1/128 dev lo\n"
         ));
-        let kernel = space.within(|| Kernel::open(&root(&bpffs, cgroup.clone())).expect("opened"));
+        let kernel =
+            space.within(|| Kernel::open(&root(&bpffs, cgroup.clone(), memory)).expect("opened"));
         Node { kernel, bpffs, space, number, cgroup }
     }
 
     /// Loads the programs again on what is pinned, as an agent does that was restarted.
     pub(crate) fn restart(&mut self) {
-        self.kernel = self
-            .space
-            .within(|| Kernel::open(&root(&self.bpffs, self.cgroup.clone())).expect("opened"));
+        self.kernel = self.space.within(|| {
+            Kernel::open(&root(&self.bpffs, self.cgroup.clone(), 1 << 28)).expect("opened")
+        });
     }
 
     /// Adds a pod with the given last part of its addresses.
@@ -209,8 +219,8 @@ impl Node {
     }
 }
 
-fn root(bpffs: &BpfFs, cgroup: Option<PathBuf>) -> Root {
-    Root { bpffs: bpffs.path.join("daymark"), cgroup, memory: Some(1 << 28) }
+fn root(bpffs: &BpfFs, cgroup: Option<PathBuf>, memory: u64) -> Root {
+    Root { bpffs: bpffs.path.join("daymark"), cgroup, memory: Some(memory) }
 }
 
 /// A cgroup v2 with this process in it, until it is dropped.

@@ -5,6 +5,7 @@ mod faults;
 mod frame;
 mod lab;
 mod local;
+mod masquerade;
 mod model;
 mod wire;
 
