@@ -85,7 +85,8 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     for (name, trial) in between {
         suite.trial_of("nodes", namespaces.clone(), name, trial);
     }
-    let faults: [(&str, Trial); 6] = [
+    let faults: [(&str, Trial); 7] = [
+        ("a second agent on the same socket refuses", faults::second_agent),
         ("DEL without an agent is made up for", faults::deletion_is_made_up_for),
         ("DEL succeeds however little there is", faults::deleted_twice),
         ("a restart keeps pods and forgets those that ended", faults::restarted),

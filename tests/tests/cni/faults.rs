@@ -32,8 +32,22 @@ pub(crate) fn deletion_is_made_up_for(folder: &Path, _: &Path) -> anyhow::Result
     }
     let found = node.start()?;
     ensure!(found.kept == 1, "the pod is there until its deletion is read: {found:?}");
+    // Any answer shows that deletions were made up for.
+    node.call("STATUS", "", None, json!({}))?;
     ensure!(std::fs::read_dir(folder.join("cni.deletions"))?.count() == 0, "it was struck");
     node.holds_nothing()
+}
+
+/// The first one goes on answering.
+pub(crate) fn second_agent(folder: &Path, _: &Path) -> anyhow::Result<()> {
+    let mut node = Node::new(folder, &[V4])?;
+    let first = node.take_agent();
+    let error = node.start().expect_err("the socket is taken");
+    ensure!(error.to_string().contains("another agent"), "{error:#}");
+    let output = node.call("STATUS", "", None, json!({}))?;
+    ensure!(output.status.success(), "{}", text(&output.stdout));
+    drop(first);
+    Ok(())
 }
 
 /// Repeated, never added, with no namespace, and after the namespace has gone.

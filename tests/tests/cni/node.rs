@@ -14,9 +14,8 @@ use anyhow::{Context, ensure};
 use daymark_cni::{
     attachments::{Attachments, Restored, Settings},
     metrics::Metrics,
-    server,
+    server::{self, Socket},
 };
-use daymark_cni_spec::deletions::Deletions;
 use daymark_loader::{Datapath, memory::Memory};
 use daymark_tests::{namespace::Namespace, peers, process::PATIENCE};
 use prometheus::Registry;
@@ -41,7 +40,8 @@ pub(crate) struct Node {
     agent: Option<Agent>,
 }
 
-struct Agent {
+/// An agent that runs in this process; it ends when dropped.
+pub(crate) struct Agent {
     runtime: Runtime,
     attachments: Arc<Attachments>,
 }
@@ -90,40 +90,44 @@ impl Node {
                     .expect("the node's namespace can be entered");
             })
             .build()?;
+        let socket = {
+            let _in_runtime = runtime.enter();
+            Socket::bind(&self.socket())?
+        };
+        let (settings, metrics) = (self.settings()?, Metrics::new(&Registry::new())?);
+        let datapath: Arc<dyn Datapath> = self.memory.clone();
+        let restoring = runtime.spawn_blocking({
+            let metrics = metrics.clone();
+            move || Attachments::restore(settings, datapath, metrics)
+        });
+        let (attachments, restored) = runtime.block_on(restoring).context("restoring")??;
+        let attachments = Arc::new(attachments);
+        runtime.spawn(server::serve(socket, attachments.clone(), metrics));
+        self.agent = Some(Agent { runtime, attachments });
+        Ok(restored)
+    }
+
+    /// Leaves the agent running beside the node.
+    pub(crate) fn take_agent(&mut self) -> Option<Agent> {
+        self.agent.take()
+    }
+
+    /// What an agent is told about the node.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let ranges = self.ranges.iter().map(|range| range.parse());
-        let settings = Settings {
+        Ok(Settings {
             folder: self.folder.join("attachments"),
             boot_id: self.boot_id.clone(),
             pod_ranges: ranges.collect::<Result<_, _>>()?,
             node_addresses: ADDRESSES.map(|a| a.parse().expect("an address")).to_vec(),
             mtu: MTU,
-        };
-        let datapath: Arc<dyn Datapath> = self.memory.clone();
-        let socket = self.socket();
-        let metrics = Metrics::new(&Registry::new())?;
-        let (attachments, restored) = runtime
-            .block_on(runtime.spawn_blocking({
-                let metrics = metrics.clone();
-                move || Attachments::restore(settings, datapath, metrics)
-            }))
-            .context("restoring")??;
-        let attachments = Arc::new(attachments);
-        let deletions = Deletions::beside(&socket);
-        // Before a plugin finds somebody there.
-        attachments_replay(&runtime, &attachments, &deletions)?;
-        let listener = {
-            let _in_runtime = runtime.enter();
-            server::bind(&socket)?
-        };
-        runtime.spawn(server::serve(listener, attachments.clone(), deletions, metrics));
-        self.agent = Some(Agent { runtime, attachments });
-        Ok(restored)
+        })
     }
 
-    /// Ends the agent without a word, as a crash would.
+    /// Ends the agent; what is at work is finished.
     pub(crate) fn stop(&mut self) {
         if let Some(agent) = self.agent.take() {
-            agent.runtime.shutdown_background();
+            agent.runtime.shutdown_timeout(PATIENCE);
         }
     }
 
@@ -241,16 +245,6 @@ impl Node {
         ensure!(state.host_ports.is_empty(), "host ports are left: {:?}", state.host_ports);
         Ok(())
     }
-}
-
-fn attachments_replay(
-    runtime: &Runtime,
-    attachments: &Arc<Attachments>,
-    deletions: &Deletions,
-) -> anyhow::Result<()> {
-    let (attachments, deletions) = (attachments.clone(), deletions.clone());
-    runtime.block_on(runtime.spawn_blocking(move || attachments.replay(&deletions)))??;
-    Ok(())
 }
 
 impl Drop for Node {
