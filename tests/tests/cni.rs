@@ -23,6 +23,10 @@ use std::{
 use daymark_tests::{namespace::Namespace, peers, suite::Suite};
 
 fn main() -> ExitCode {
+    if let Some(ended) = node::agent_process() {
+        eprintln!("the agent ended: {ended:?}");
+        return ExitCode::FAILURE;
+    }
     Suite::run("the CNI plugin can be tried", prepare)
 }
 
@@ -85,7 +89,8 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     for (name, trial) in between {
         suite.trial_of("nodes", namespaces.clone(), name, trial);
     }
-    let faults: [(&str, Trial); 7] = [
+    let faults: [(&str, Trial); 8] = [
+        ("agents killed at random points leave nothing", faults::agents_killed),
         ("a second agent on the same socket refuses", faults::second_agent),
         ("DEL without an agent is made up for", faults::deletion_is_made_up_for),
         ("DEL succeeds however little there is", faults::deleted_twice),

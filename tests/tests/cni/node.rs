@@ -27,6 +27,11 @@ use tokio::runtime::Runtime;
 pub(crate) const NETWORK: &str = "pods";
 /// What pods get beyond their addresses.
 pub(crate) const MTU: u32 = 1400;
+/// What a boot is called.
+const BOOT_ID: &str = "this-boot";
+/// Variables that make this program an agent: its folder and its pod ranges.
+const AGENT: &str = "DAYMARK_TEST_AGENT";
+const RANGES: &str = "DAYMARK_TEST_RANGES";
 /// Addresses of the node itself.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
@@ -70,7 +75,7 @@ impl Node {
         let mut node = Node {
             namespace,
             memory: Arc::new(Memory::default()),
-            boot_id: "this-boot".to_owned(),
+            boot_id: BOOT_ID.to_owned(),
             folder: folder.to_owned(),
             ranges: ranges.iter().map(|&range| range.to_owned()).collect(),
             agent: None,
@@ -94,17 +99,18 @@ impl Node {
             let _in_runtime = runtime.enter();
             Socket::bind(&self.socket())?
         };
-        let (settings, metrics) = (self.settings()?, Metrics::new(&Registry::new())?);
-        let datapath: Arc<dyn Datapath> = self.memory.clone();
-        let restoring = runtime.spawn_blocking({
-            let metrics = metrics.clone();
-            move || Attachments::restore(settings, datapath, metrics)
-        });
-        let (attachments, restored) = runtime.block_on(restoring).context("restoring")??;
-        let attachments = Arc::new(attachments);
-        runtime.spawn(server::serve(socket, attachments.clone(), metrics));
-        self.agent = Some(Agent { runtime, attachments });
+        let (agent, restored) = Agent::run(runtime, socket, self.settings()?, self.memory.clone())?;
+        self.agent = Some(agent);
         Ok(restored)
+    }
+
+    /// Starts an agent as a process of its own, in the node, which can be killed.
+    pub(crate) fn start_process(&self) -> anyhow::Result<Child> {
+        let (nsenter, enter) = self.namespace.enter();
+        let mut command = Command::new(nsenter);
+        command.args(enter).arg(std::env::current_exe()?);
+        command.env(AGENT, &self.folder).env(RANGES, self.ranges.join(","));
+        Ok(command.stdin(Stdio::null()).spawn()?)
     }
 
     /// Leaves the agent running beside the node.
@@ -114,14 +120,7 @@ impl Node {
 
     /// What an agent is told about the node.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
-        let ranges = self.ranges.iter().map(|range| range.parse());
-        Ok(Settings {
-            folder: self.folder.join("attachments"),
-            boot_id: self.boot_id.clone(),
-            pod_ranges: ranges.collect::<Result<_, _>>()?,
-            node_addresses: ADDRESSES.map(|a| a.parse().expect("an address")).to_vec(),
-            mtu: MTU,
-        })
+        settings(&self.folder, &self.boot_id, self.ranges.iter().map(String::as_str))
     }
 
     /// Ends the agent; what is at work is finished.
@@ -245,6 +244,58 @@ impl Node {
         ensure!(state.host_ports.is_empty(), "host ports are left: {:?}", state.host_ports);
         Ok(())
     }
+}
+
+fn settings<'a>(
+    folder: &Path,
+    boot_id: &str,
+    ranges: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        folder: folder.join("attachments"),
+        boot_id: boot_id.to_owned(),
+        pod_ranges: ranges.map(str::parse).collect::<Result<_, _>>()?,
+        node_addresses: ADDRESSES.map(|a| a.parse().expect("an address")).to_vec(),
+        mtu: MTU,
+    })
+}
+
+impl Agent {
+    fn run(
+        runtime: Runtime,
+        socket: Socket,
+        settings: Settings,
+        datapath: Arc<dyn Datapath>,
+    ) -> anyhow::Result<(Self, Restored)> {
+        let metrics = Metrics::new(&Registry::new())?;
+        let restoring = runtime.spawn_blocking({
+            let metrics = metrics.clone();
+            move || Attachments::restore(settings, datapath, metrics)
+        });
+        let (attachments, restored) = runtime.block_on(restoring).context("restoring")??;
+        let attachments = Arc::new(attachments);
+        runtime.spawn(server::serve(socket, attachments.clone(), metrics));
+        Ok((Agent { runtime, attachments }, restored))
+    }
+}
+
+/// What [`Node::start_process`] starts: an agent, until it is killed. `None` in any other process.
+pub(crate) fn agent_process() -> Option<anyhow::Result<()>> {
+    let folder = PathBuf::from(std::env::var_os(AGENT)?);
+    let ranges = std::env::var(RANGES).unwrap_or_default();
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let socket = {
+            let _in_runtime = runtime.enter();
+            Socket::bind(&folder.join("cni.sock"))?
+        };
+        let settings = settings(&folder, BOOT_ID, ranges.split(','))?;
+        let _agent = Agent::run(runtime, socket, settings, Arc::new(Memory::default()))?;
+        loop {
+            std::thread::park();
+        }
+    };
+    Some(run())
 }
 
 impl Drop for Node {
