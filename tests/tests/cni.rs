@@ -51,7 +51,9 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
             Err(reason) => suite.skipped(&format!("cnitool: {name}"), reason),
         }
     }
-    let by_tool: [(&str, Trial); 6] = [
+    let by_tool: [(&str, Trial); 8] = [
+        ("a pod has two links", attaching::two_links),
+        ("IPv6 is switched on", attaching::ipv6_switched_on),
         ("an explicit MAC and address are given", attaching::asked_for),
         ("CHECK fails for what is removed", attaching::check_sees_what_is_gone),
         ("STATUS and ADD tell that no address is left", attaching::exhausted),

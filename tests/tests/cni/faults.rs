@@ -1,13 +1,9 @@
 //! Agents that are away, restarts, reboots, failures half-way, and plugins that are killed.
 
-use std::{
-    path::Path,
-    process::Child,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Child, time::Duration};
 
 use anyhow::{Context, ensure};
-use daymark_tests::process::PATIENCE;
+use daymark_tests::process::{eventually, retried};
 use serde_json::{Value, json};
 
 use crate::node::{NETWORK, Node, Pod, addresses, text};
@@ -86,9 +82,10 @@ pub(crate) fn restarted(folder: &Path, _: &Path) -> anyhow::Result<()> {
     node.stop();
     drop(other);
     // A namespace goes a moment after its last process.
-    while node.namespace.run(&["ip", "-o", "link"])?.matches("dmk").count() > 1 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually("one link is left", || {
+        let links = node.namespace.run(&["ip", "-o", "link"]);
+        links.is_ok_and(|links| links.matches("dmk").count() == 1)
+    })?;
     let found = node.start()?;
     ensure!((found.kept, node.records()) == (1, 1), "{found:?}");
     let endpoints = node.memory.state().endpoints;
@@ -170,12 +167,7 @@ fn delete_all(node: &Node, pods: &[Pod]) -> anyhow::Result<()> {
         let output = node.call("DEL", &format!("pod-{at}"), None, json!({}))?;
         ensure!(output.status.success(), "{}", text(&output.stdout));
     }
-    let start = Instant::now();
-    while let Err(error) = node.holds_nothing() {
-        ensure!(start.elapsed() < PATIENCE, "{error:#}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+    retried(|| node.holds_nothing())
 }
 
 /// ADD and DEL for the same pods at once, each killed at another moment, over restarts of the agent.
@@ -214,8 +206,8 @@ pub(crate) fn agents_killed(folder: &Path, _: &Path) -> anyhow::Result<()> {
     for round in 0..rounds() {
         let running = start_all(&node, &pods)?;
         std::thread::sleep(Duration::from_micros(round % 20 * 700));
-        agent.kill()?;
-        agent.wait()?;
+        // Dropped, it is killed.
+        drop(agent);
         agent = node.start_process()?;
         for child in running {
             child.wait_with_output()?;
@@ -223,20 +215,14 @@ pub(crate) fn agents_killed(folder: &Path, _: &Path) -> anyhow::Result<()> {
         answers(&node)?;
         delete_all(&node, &pods).with_context(|| format!("round {round}"))?;
     }
-    agent.kill()?;
-    agent.wait()?;
     Ok(())
 }
 
 /// Waits until an agent answers.
 fn answers(node: &Node) -> anyhow::Result<()> {
-    let start = Instant::now();
-    loop {
+    retried(|| {
         let output = node.call("STATUS", "", None, json!({}))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "no agent: {}", text(&output.stdout));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        ensure!(output.status.success(), "no agent: {}", text(&output.stdout));
+        Ok(())
+    })
 }

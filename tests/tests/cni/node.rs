@@ -17,7 +17,11 @@ use daymark_cni::{
     server::{self, Socket},
 };
 use daymark_loader::{Datapath, memory::Memory};
-use daymark_tests::{namespace::Namespace, peers, process::PATIENCE};
+use daymark_tests::{
+    namespace::Namespace,
+    peers,
+    process::{PATIENCE, Program},
+};
 use prometheus::Registry;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
@@ -105,12 +109,15 @@ impl Node {
     }
 
     /// Starts an agent as a process of its own, in the node, which can be killed.
-    pub(crate) fn start_process(&self) -> anyhow::Result<Child> {
-        let (nsenter, enter) = self.namespace.enter();
-        let mut command = Command::new(nsenter);
-        command.args(enter).arg(std::env::current_exe()?);
-        command.env(AGENT, &self.folder).env(RANGES, self.ranges.join(","));
-        Ok(command.stdin(Stdio::null()).spawn()?)
+    pub(crate) fn start_process(&self) -> anyhow::Result<Program> {
+        let (nsenter, mut words) = self.namespace.enter();
+        words.push(std::env::current_exe()?.display().to_string());
+        let variables = [
+            (AGENT.to_owned(), self.folder.display().to_string()),
+            (RANGES.to_owned(), self.ranges.join(",")),
+        ];
+        let log = self.folder.join("log");
+        Program::start_in(Path::new("/"), &nsenter, words, &variables, &log)
     }
 
     /// Leaves the agent running beside the node.
