@@ -3,6 +3,7 @@
 use std::{path::Path, process::Child, time::Duration};
 
 use anyhow::{Context, ensure};
+use daymark_cni::server::Socket;
 use daymark_tests::process::{eventually, retried};
 use serde_json::{Value, json};
 
@@ -41,13 +42,13 @@ pub(crate) fn deletion_is_made_up_for(folder: &Path, _: &Path) -> anyhow::Result
 
 /// The first one goes on answering.
 pub(crate) fn second_agent(folder: &Path, _: &Path) -> anyhow::Result<()> {
-    let mut node = Node::new(folder, &[V4])?;
-    let first = node.take_agent();
-    let error = node.start().expect_err("the socket is taken");
+    let node = Node::new(folder, &[V4])?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _in_runtime = runtime.enter();
+    let error = Socket::bind(&node.socket()).expect_err("the socket is taken");
     ensure!(error.to_string().contains("another agent"), "{error:#}");
     let output = node.call("STATUS", "", None, json!({}))?;
     ensure!(output.status.success(), "{}", text(&output.stdout));
-    drop(first);
     Ok(())
 }
 

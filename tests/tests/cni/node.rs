@@ -20,7 +20,7 @@ use daymark_loader::{Datapath, memory::Memory};
 use daymark_tests::{
     namespace::Namespace,
     peers,
-    process::{PATIENCE, Program},
+    process::{PATIENCE, Program, retried},
 };
 use prometheus::Registry;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -49,8 +49,7 @@ pub(crate) struct Node {
     agent: Option<Agent>,
 }
 
-/// An agent that runs in this process; it ends when dropped.
-pub(crate) struct Agent {
+struct Agent {
     runtime: Runtime,
     attachments: Arc<Attachments>,
 }
@@ -99,10 +98,12 @@ impl Node {
                     .expect("the node's namespace can be entered");
             })
             .build()?;
-        let socket = {
+        // A program that another trial is just starting holds all that this process has open, the
+        // former agent's lock among it, until it becomes that program.
+        let socket = retried(|| {
             let _in_runtime = runtime.enter();
-            Socket::bind(&self.socket())?
-        };
+            Ok(Socket::bind(&self.socket())?)
+        })?;
         let (agent, restored) = Agent::run(runtime, socket, self.settings()?, self.memory.clone())?;
         self.agent = Some(agent);
         Ok(restored)
@@ -118,11 +119,6 @@ impl Node {
         ];
         let log = self.folder.join("log");
         Program::start_in(Path::new("/"), &nsenter, words, &variables, &log)
-    }
-
-    /// Leaves the agent running beside the node.
-    pub(crate) fn take_agent(&mut self) -> Option<Agent> {
-        self.agent.take()
     }
 
     /// What an agent is told about the node.
