@@ -20,7 +20,11 @@ use std::{
     process::ExitCode,
 };
 
-use daymark_tests::{namespace::Namespace, peers, suite::Suite};
+use daymark_tests::{
+    namespace::{Namespace, tool_path},
+    peers,
+    suite::Suite,
+};
 
 fn main() -> ExitCode {
     if let Some(ended) = node::agent_process() {
@@ -37,7 +41,13 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         None => peers::program("cnitool"),
     };
     let namespaces = Namespace::unavailable().map_or(Ok(PathBuf::new()), Err);
-    let with = |peer: &str| tool.clone().and_then(|tool| peers::program(peer).map(|_| tool));
+    let with = |peer: &str| {
+        let tool = tool.clone().and_then(|tool| peers::program(peer).map(|_| tool));
+        match tool_path("nft") {
+            None if peer == "portmap" => Err("nft is not installed".to_owned()),
+            _ => tool,
+        }
+    };
     for case in attaching::cases() {
         let name = case.to_string();
         match &tool {

@@ -107,7 +107,7 @@ impl Attachments {
         }
         let mut state = self.state.lock();
         state.serial = state.serial.max(record.serial);
-        if !record.adopted {
+        if record.pooled {
             state.pools.restore(&record.addresses);
         }
         state.attached.insert(id, Attached { record, host_ifindex: Some(link.index) });
