@@ -43,6 +43,8 @@ pub struct Record {
     pub pod_mac: [u8; 6],
     /// The pod's addresses.
     pub addresses: Vec<IpAddr>,
+    /// Whether they are of the node's own pools, and not another plugin's to take back.
+    pub pooled: bool,
     /// Whether an earlier plugin of the chain made the link, which is then not ours to remove.
     pub adopted: bool,
     /// Ports of the node that lead to it.
@@ -145,6 +147,7 @@ mod tests {
             host_mac: [2, 0, 0, 0, 0, 1],
             pod_mac: [2, 0, 0, 0, 0, 2],
             addresses: vec!["10.0.0.2".parse().unwrap()],
+            pooled: true,
             adopted: false,
             port_mappings: Vec::new(),
             rates: Rates::default(),

@@ -1,11 +1,12 @@
 //! The socket on which the agent answers plugins. Only root may speak there, and so many at once.
 
 use std::{
-    io::{self, IoSliceMut, Read, Write},
+    fs::File,
+    io::{self, IoSliceMut, Read},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::PermissionsExt, net::UnixStream},
     },
     path::Path,
     sync::Arc,
@@ -15,9 +16,13 @@ use std::{
 use daymark_cni_spec::{
     Verb,
     deletions::Deletions,
-    protocol::{self, Reply, Request},
+    protocol::{self, Request},
 };
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+};
 use tokio::{
     net::UnixListener,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -34,26 +39,41 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often deletions are looked for that plugins noted because nobody answered in time.
 const REPLAY_PERIOD: Duration = Duration::from_secs(30);
 
-/// Binds the socket for root alone. One that a former agent left is replaced.
-///
-/// # Errors
-/// Those of the file system, and `AddrInUse` if another agent answers there.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+/// The socket, and the lock that says whose it is.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    deletions: Deletions,
+    _lock: File,
+}
+
+impl Socket {
+    /// Binds the socket for root alone. To be done before anything else of the node is touched: a second
+    /// agent ends here, and plugins that come early wait instead of failing. A socket that a former
+    /// agent left is replaced. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// Those of the file system, and `AddrInUse` if another agent has it.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let lock = File::create(path.with_extension("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => {
+                let what = format!("another agent answers at {}", path.display());
+                io::Error::new(io::ErrorKind::AddrInUse, what)
+            }
+            error => error.into(),
+        })?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Socket { listener, deletions: Deletions::beside(path), _lock: lock })
     }
-    if UnixStream::connect(path).is_ok() {
-        let what = format!("another agent answers at {}", path.display());
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 /// Answers plugins until it is dropped; what is at work then is finished. Deletions that wait beside
@@ -62,11 +82,11 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 /// # Errors
 /// If no connection can be taken any more.
 pub async fn serve(
-    listener: UnixListener,
+    socket: Socket,
     attachments: Arc<Attachments>,
-    deletions: Deletions,
     metrics: Metrics,
 ) -> io::Result<()> {
+    let Socket { listener, deletions, _lock } = socket;
     let places = Arc::new(Semaphore::new(MAX_AT_WORK));
     let mut period = interval(REPLAY_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +126,6 @@ pub async fn serve(
 
 /// Whether accept(2) may succeed again: too many files, or a peer that is gone.
 fn is_passing(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::CONNABORTED, Errno::INTR];
     passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
@@ -141,18 +160,10 @@ fn answer(stream: &UnixStream, attachments: &Attachments) -> io::Result<()> {
         return Ok(());
     }
     let reply = attachments.handle(&request, netns.as_ref().map(OwnedFd::as_fd));
-    if tell(stream, &reply).is_err() && reply.error.is_none() {
+    if protocol::write(stream, &reply).is_err() && reply.error.is_none() {
         attachments.abandon(&request);
     }
     Ok(())
-}
-
-fn tell(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
-    let bytes = protocol::encode(reply)?;
-    // The first octets without a signal if nobody is there; the standard library blocks it for the
-    // rest, for which there is seldom need.
-    let sent = send(stream, &bytes, SendFlags::NOSIGNAL)?;
-    stream.write_all(&bytes[sent..])
 }
 
 /// Whether the other side has closed: it has nothing more to say, and waits for the answer.

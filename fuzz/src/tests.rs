@@ -119,5 +119,7 @@ fn cni_configurations() {
 
 #[test]
 fn cni_messages() {
+    let is_record = |entry: &Vec<u8>| daymark_cni::record::parse(entry).is_some();
+    assert!(corpus("cni_message").iter().any(is_record), "the corpus has a record of today");
     fuzz("cni_message", crate::cni_message, 20_000);
 }

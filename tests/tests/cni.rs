@@ -20,9 +20,17 @@ use std::{
     process::ExitCode,
 };
 
-use daymark_tests::{namespace::Namespace, peers, suite::Suite};
+use daymark_tests::{
+    namespace::{Namespace, tool_path},
+    peers,
+    suite::Suite,
+};
 
 fn main() -> ExitCode {
+    if let Some(ended) = node::agent_process() {
+        eprintln!("the agent ended: {ended:?}");
+        return ExitCode::FAILURE;
+    }
     Suite::run("the CNI plugin can be tried", prepare)
 }
 
@@ -33,7 +41,13 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
         None => peers::program("cnitool"),
     };
     let namespaces = Namespace::unavailable().map_or(Ok(PathBuf::new()), Err);
-    let with = |peer: &str| tool.clone().and_then(|tool| peers::program(peer).map(|_| tool));
+    let with = |peer: &str| {
+        let tool = tool.clone().and_then(|tool| peers::program(peer).map(|_| tool));
+        match tool_path("nft") {
+            None if peer == "portmap" => Err("nft is not installed".to_owned()),
+            _ => tool,
+        }
+    };
     for case in attaching::cases() {
         let name = case.to_string();
         match &tool {
@@ -47,7 +61,9 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
             Err(reason) => suite.skipped(&format!("cnitool: {name}"), reason),
         }
     }
-    let by_tool: [(&str, Trial); 6] = [
+    let by_tool: [(&str, Trial); 8] = [
+        ("a pod has two links", attaching::two_links),
+        ("IPv6 is switched on", attaching::ipv6_switched_on),
         ("an explicit MAC and address are given", attaching::asked_for),
         ("CHECK fails for what is removed", attaching::check_sees_what_is_gone),
         ("STATUS and ADD tell that no address is left", attaching::exhausted),
@@ -85,7 +101,9 @@ fn prepare(suite: &mut Suite) -> anyhow::Result<()> {
     for (name, trial) in between {
         suite.trial_of("nodes", namespaces.clone(), name, trial);
     }
-    let faults: [(&str, Trial); 6] = [
+    let faults: [(&str, Trial); 8] = [
+        ("agents killed at random points leave nothing", faults::agents_killed),
+        ("a second agent on the same socket refuses", faults::second_agent),
         ("DEL without an agent is made up for", faults::deletion_is_made_up_for),
         ("DEL succeeds however little there is", faults::deleted_twice),
         ("a restart keeps pods and forgets those that ended", faults::restarted),

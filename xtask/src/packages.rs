@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
-const TESTS: [(&str, &str); 7] = [
+const TESTS: [(&str, &str); 8] = [
     ("dig", "bind9-dnsutils"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
@@ -13,6 +13,7 @@ const TESTS: [(&str, &str); 7] = [
     ("kdig", "knot-dnsutils"),
     ("promtool", "prometheus"),
     ("dnsperf", "dnsperf"),
+    ("nft", "nftables"),
 ];
 /// The same for real nodes.
 const NODES: [(&str, &str); 7] = [

@@ -7,6 +7,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::AttachmentId;
 pub const MAX_DELETIONS: usize = 16_384;
 /// Longest file that is read.
 const MAX_FILE: u64 = 4096;
+
+/// How old a half-written file is that nobody will finish: plugins live for seconds.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// A DEL to be made up for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -56,7 +60,8 @@ impl Deletions {
         fs::rename(partial, path)
     }
 
-    /// All that wait, sorted. Files that are none of ours are passed over.
+    /// All that wait, sorted. Files that are none of ours are passed over; what a plugin that was killed
+    /// left half-written is removed once no plugin can be at it any more.
     ///
     /// # Errors
     /// Those of the file system; a folder that is not there holds none.
@@ -70,6 +75,10 @@ impl Deletions {
         for entry in entries.take(MAX_DELETIONS) {
             let entry = entry?;
             let id = entry.file_name().to_str().and_then(AttachmentId::parse);
+            if id.is_none() && is_old(&entry) {
+                // Somebody else may have removed it.
+                let _ = fs::remove_file(entry.path());
+            }
             let short = entry.metadata().is_ok_and(|file| file.is_file() && file.len() <= MAX_FILE);
             if let Some(id) = id.filter(|_| short)
                 && let Ok(bytes) = fs::read(entry.path())
@@ -98,6 +107,11 @@ impl Deletions {
     }
 }
 
+fn is_old(entry: &fs::DirEntry) -> bool {
+    let modified = entry.metadata().and_then(|file| file.modified()).ok();
+    modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > ABANDONED)
+}
+
 /// Reads a deletion's file.
 pub fn parse(bytes: &[u8]) -> Option<Deletion> {
     serde_json::from_slice(bytes).ok()
@@ -120,9 +134,16 @@ mod tests {
             deletions.note(deletion).expect("a file");
         }
         fs::write(folder.path().join("cni.deletions/x@eth0"), "{").expect("a file");
+        for (name, age) in [("7.partial", ABANDONED * 2), ("8.partial", Duration::ZERO)] {
+            let file = fs::File::create(folder.path().join("cni.deletions").join(name));
+            let then = std::time::SystemTime::now() - age;
+            file.and_then(|file| file.set_modified(then)).expect("a file");
+        }
         assert_eq!(deletions.waiting().expect("two"), [one.clone(), two.clone()]);
         deletions.strike(&one).expect("gone");
         deletions.strike(&one).expect("gone before");
         assert_eq!(deletions.waiting().expect("one"), [two]);
+        let there = |name: &str| folder.path().join("cni.deletions").join(name).exists();
+        assert!(!there("7.partial") && there("8.partial"));
     }
 }

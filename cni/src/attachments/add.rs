@@ -88,6 +88,7 @@ impl Attachments {
             }
             if configuration.delegate.is_none() {
                 record.addresses = state.pools.take(requested)?;
+                record.pooled = true;
             }
             state.serial += 1;
             record.serial = state.serial;
@@ -126,6 +127,7 @@ impl Attachments {
             host_mac: [0; 6],
             pod_mac: [0; 6],
             addresses: Vec::new(),
+            pooled: false,
             adopted: false,
             port_mappings: configuration.port_mappings.clone(),
             rates: configuration.bandwidth,

@@ -33,8 +33,7 @@ impl Attachments {
         })?;
         let mut state = self.state.lock();
         state.attached.remove(id);
-        // Those of an earlier plugin are in no pool of ours, unless both were given the same range.
-        if !record.adopted {
+        if record.pooled {
             state.pools.release(&record.addresses);
         }
         Ok(())

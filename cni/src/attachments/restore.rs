@@ -76,7 +76,7 @@ impl Attachments {
         for record in records {
             match links.iter().find(|link| link.name == record.host_ifname) {
                 Some(link) => {
-                    attachments.take_up(record, link)?;
+                    attachments.take_up(record, link);
                     restored.kept += 1;
                 }
                 // A veth goes with the namespace of its other end: the pod has ended.
@@ -91,21 +91,26 @@ impl Attachments {
         Ok((attachments, restored))
     }
 
-    fn take_up(&self, record: Record, link: &Link) -> Result<(), RestoreError> {
-        self.datapath.add_endpoint(&endpoint(&record, link.index))?;
-        match host_ports::resolve(&record.port_mappings, &record.addresses) {
-            Ok(ports) if !ports.is_empty() => self.datapath.open_host_ports(&ports)?,
+    /// What fails for one pod must not keep the agent from the others: it is told, and CHECK finds it.
+    fn take_up(&self, record: Record, link: &Link) {
+        let id = record.attachment.clone();
+        if let Err(error) = self.datapath.add_endpoint(&endpoint(&record, link.index)) {
+            tracing::error!(attachment = %id, %error, "a pod is not in the datapath");
+        }
+        let opened = match host_ports::resolve(&record.port_mappings, &record.addresses) {
+            Ok(ports) if !ports.is_empty() => self.datapath.open_host_ports(&ports),
             // Mappings that can't be had failed their ADD too, of which only the undoing is missing.
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => Ok(()),
+        };
+        if let Err(error) = opened {
+            tracing::error!(attachment = %id, %error, "a pod is without its host ports");
         }
         let mut state = self.state.lock();
         state.serial = state.serial.max(record.serial);
-        if !record.adopted {
+        if record.pooled {
             state.pools.restore(&record.addresses);
         }
-        let id = record.attachment.clone();
         state.attached.insert(id, Attached { record, host_ifindex: Some(link.index) });
-        Ok(())
     }
 
     /// Links and entries that no record speaks of; gives how many there were.

@@ -49,6 +49,8 @@ pub(crate) fn remove_soon(name: &str) -> Result<(), NetlinkError> {
     })?);
     loop {
         let messages = match connection.receive(&what) {
+            // A wait with a limit is not taken up again by the kernel when something interrupts it.
+            Err(error) if error.cause.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.cause.kind() == ErrorKind::WouldBlock => {
                 if let Some(done) = asking.take_if(|asking| asking.is_over()) {
                     done.outcome().map_err(failed)?;

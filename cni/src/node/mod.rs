@@ -132,11 +132,14 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
     switches::forward(&plan.pod_ranges, &uplink.name)?;
     let gateways = [true, false].into_iter().filter_map(|ipv4| pools.gateway(ipv4));
     have_gateways(&kernel, gateways)?;
-    let ipv4 = plan.node_addresses.iter().any(IpAddr::is_ipv4);
     let ways = routes::choose(plan, &uplink);
+    // The same for all pods, and before the first node that needs a tunnel comes.
     let pod_mtu = match plan.mode {
         Mode::Native => uplink.mtu,
-        Mode::Vxlan | Mode::Auto => uplink.mtu.saturating_sub(overhead(ipv4)),
+        Mode::Vxlan | Mode::Auto => {
+            let ipv4 = plan.node_addresses.iter().any(IpAddr::is_ipv4);
+            uplink.mtu.saturating_sub(overhead(ipv4 && !ways.have_ipv6_tunnel()))
+        }
     };
     let vxlan_ifindex = match ways.needs_tunnel(plan.mode) {
         true => Some(have_tunnel(&kernel, plan.vxlan_port, pod_mtu)?),

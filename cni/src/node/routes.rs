@@ -79,6 +79,10 @@ impl Ways {
         any || mode == Mode::Vxlan
     }
 
+    pub(super) fn have_ipv6_tunnel(&self) -> bool {
+        self.ways.iter().any(|(_, way)| matches!(way, Way::Tunnel(IpAddr::V6(_))))
+    }
+
     pub(super) fn routes(
         &self,
         uplink: &Uplink,

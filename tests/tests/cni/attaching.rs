@@ -257,3 +257,42 @@ pub(crate) fn host_ports(folder: &Path, tool: &Path) -> anyhow::Result<()> {
     node.holds_nothing()?;
     node.done(tool, "add", &other, &ports).map(drop)
 }
+
+/// A pod may have more than one link; the way out stays the first one's.
+pub(crate) fn two_links(folder: &Path, tool: &Path) -> anyhow::Result<()> {
+    let node = Node::new(folder, &[V4, V6])?;
+    node.configure("1.1.0", &[node.plugin(json!({}))])?;
+    let pod = Pod::new()?;
+    let second = [("CNI_IFNAME", "net1".to_owned())];
+    node.done(tool, "add", &pod, &[])?;
+    let result = node.done(tool, "add", &pod, &second)?;
+    ensure!(result["interfaces"][1]["name"] == "net1", "{result}");
+    node.done(tool, "check", &pod, &[])?;
+    node.done(tool, "check", &pod, &second)?;
+    for address in addresses(&result)? {
+        speak(&node.namespace, &pod.namespace, address)?;
+    }
+    for family in ["-4", "-6"] {
+        let routes = pod.ip(&[family, "route", "show", "default"])?;
+        ensure!(routes[0]["dev"] == "eth0" && routes[1].is_null(), "{routes}");
+    }
+    node.done(tool, "del", &pod, &second)?;
+    ensure!(names(&pod.ip(&["link"])?) == ["lo", "eth0"]);
+    node.done(tool, "del", &pod, &[])?;
+    node.holds_nothing()
+}
+
+/// Runtimes may start pods with IPv6 off.
+pub(crate) fn ipv6_switched_on(folder: &Path, tool: &Path) -> anyhow::Result<()> {
+    let node = Node::new(folder, &[V4, V6])?;
+    node.configure("1.0.0", &[node.plugin(json!({}))])?;
+    let pod = Pod::new()?;
+    let off = "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
+    pod.namespace.run(&["sh", "-c", off])?;
+    let result = node.done(tool, "add", &pod, &[])?;
+    let mine = addresses(&result)?;
+    ensure!(mine.len() == 2, "{result}");
+    speak(&node.namespace, &pod.namespace, mine[1])?;
+    node.done(tool, "del", &pod, &[])?;
+    node.holds_nothing()
+}

@@ -97,9 +97,9 @@ pub(crate) fn host_local(folder: &Path, tool: &Path) -> anyhow::Result<()> {
     // An ADD that fails behind host-local gives back what it took.
     let output = node.tool(tool, "add", &one, &[("CNI_IFNAME", "lo".to_owned())])?;
     ensure!(!output.status.success() && held()? == 4, "host-local holds {}", held()?);
-    for pod in [&one, &other] {
-        node.done(tool, "del", pod, &[])?;
-    }
+    node.done(tool, "del", &one, &[])?;
+    // cnitool calls for nothing to be valid; host-local is asked too, and does what it can.
+    node.done(tool, "gc", &other, &[])?;
     ensure!(held()? == 0, "host-local holds {}", held()?);
     node.holds_nothing()
 }

@@ -1,8 +1,10 @@
 //! Agents that are away, restarts, reboots, failures half-way, and plugins that are killed.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Child, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use daymark_cni::server::Socket;
+use daymark_tests::process::{eventually, retried};
 use serde_json::{Value, json};
 
 use crate::node::{NETWORK, Node, Pod, addresses, text};
@@ -32,8 +34,22 @@ pub(crate) fn deletion_is_made_up_for(folder: &Path, _: &Path) -> anyhow::Result
     }
     let found = node.start()?;
     ensure!(found.kept == 1, "the pod is there until its deletion is read: {found:?}");
+    // Any answer shows that deletions were made up for.
+    node.call("STATUS", "", None, json!({}))?;
     ensure!(std::fs::read_dir(folder.join("cni.deletions"))?.count() == 0, "it was struck");
     node.holds_nothing()
+}
+
+/// The first one goes on answering.
+pub(crate) fn second_agent(folder: &Path, _: &Path) -> anyhow::Result<()> {
+    let node = Node::new(folder, &[V4])?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _in_runtime = runtime.enter();
+    let error = Socket::bind(&node.socket()).expect_err("the socket is taken");
+    ensure!(error.to_string().contains("another agent"), "{error:#}");
+    let output = node.call("STATUS", "", None, json!({}))?;
+    ensure!(output.status.success(), "{}", text(&output.stdout));
+    Ok(())
 }
 
 /// Repeated, never added, with no namespace, and after the namespace has gone.
@@ -67,9 +83,10 @@ pub(crate) fn restarted(folder: &Path, _: &Path) -> anyhow::Result<()> {
     node.stop();
     drop(other);
     // A namespace goes a moment after its last process.
-    while node.namespace.run(&["ip", "-o", "link"])?.matches("dmk").count() > 1 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually("one link is left", || {
+        let links = node.namespace.run(&["ip", "-o", "link"]);
+        links.is_ok_and(|links| links.matches("dmk").count() == 1)
+    })?;
     let found = node.start()?;
     ensure!((found.kept, node.records()) == (1, 1), "{found:?}");
     let endpoints = node.memory.state().endpoints;
@@ -120,29 +137,46 @@ pub(crate) fn failed_add(folder: &Path, _: &Path) -> anyhow::Result<()> {
     node.holds_nothing()
 }
 
-/// ADD and DEL for the same pods at once, each killed at another moment; what the runtime does at
-/// last is a DEL, and after it nothing is there.
+/// How many rounds of killing; a soak sets more.
+fn rounds() -> u64 {
+    std::env::var("DAYMARK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40)
+}
+
+/// Starts ADD and DEL for all pods at once.
+fn start_all(node: &Node, pods: &[Pod]) -> anyhow::Result<Vec<Child>> {
+    let stdin = node.plugin(json!({ "cniVersion": "1.1.0", "name": NETWORK })).to_string();
+    let mut running = Vec::new();
+    for (at, pod) in pods.iter().enumerate() {
+        let (id, netns) = (format!("pod-{at}"), pod.netns());
+        for verb in ["ADD", "DEL"] {
+            let variables = [
+                ("CNI_COMMAND", verb),
+                ("CNI_CONTAINERID", id.as_str()),
+                ("CNI_NETNS", netns.as_str()),
+                ("CNI_IFNAME", "eth0"),
+            ];
+            running.push(node.start_plugin(&variables, stdin.as_bytes())?);
+        }
+    }
+    Ok(running)
+}
+
+/// What a runtime does at last, and what it counts on: nothing is left. What the agent had been told to
+/// do when its plugin died may take it a moment.
+fn delete_all(node: &Node, pods: &[Pod]) -> anyhow::Result<()> {
+    for at in 0..pods.len() {
+        let output = node.call("DEL", &format!("pod-{at}"), None, json!({}))?;
+        ensure!(output.status.success(), "{}", text(&output.stdout));
+    }
+    retried(|| node.holds_nothing())
+}
+
+/// ADD and DEL for the same pods at once, each killed at another moment, over restarts of the agent.
 pub(crate) fn killed(folder: &Path, _: &Path) -> anyhow::Result<()> {
     let mut node = Node::new(folder, &[V4])?;
     let pods: Vec<Pod> = (0..4).map(|_| Pod::new()).collect::<Result<_, _>>()?;
-    let rounds: u64 =
-        std::env::var("DAYMARK_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
-    let stdin = node.plugin(json!({ "cniVersion": "1.1.0", "name": NETWORK })).to_string();
-    for round in 0..rounds {
-        let mut running = Vec::new();
-        for (at, pod) in pods.iter().enumerate() {
-            let id = format!("pod-{at}");
-            let netns = pod.netns();
-            for verb in ["ADD", "DEL"] {
-                let variables = [
-                    ("CNI_COMMAND", verb),
-                    ("CNI_CONTAINERID", id.as_str()),
-                    ("CNI_NETNS", netns.as_str()),
-                    ("CNI_IFNAME", "eth0"),
-                ];
-                running.push(node.start_plugin(&variables, stdin.as_bytes())?);
-            }
-        }
+    for round in 0..rounds() {
+        let mut running = start_all(&node, &pods)?;
         // Moments spread over what a call takes.
         std::thread::sleep(Duration::from_micros(round % 20 * 700));
         if round % 10 == 9 {
@@ -158,16 +192,38 @@ pub(crate) fn killed(folder: &Path, _: &Path) -> anyhow::Result<()> {
         for child in running {
             child.wait_with_output()?;
         }
-        for at in 0..pods.len() {
-            let output = node.call("DEL", &format!("pod-{at}"), None, json!({}))?;
-            ensure!(output.status.success(), "{}", text(&output.stdout));
-        }
-    }
-    // What the agent had been told to do when its plugin died may take it a moment.
-    let start = std::time::Instant::now();
-    while let Err(error) = node.holds_nothing() {
-        ensure!(start.elapsed() < daymark_tests::process::PATIENCE, "{error:#}");
-        std::thread::sleep(Duration::from_millis(20));
+        delete_all(&node, &pods).with_context(|| format!("round {round}"))?;
     }
     Ok(())
+}
+
+/// The agent itself is killed while it works; the next one finds what it left.
+pub(crate) fn agents_killed(folder: &Path, _: &Path) -> anyhow::Result<()> {
+    let mut node = Node::new(folder, &[V4])?;
+    node.stop();
+    let pods: Vec<Pod> = (0..4).map(|_| Pod::new()).collect::<Result<_, _>>()?;
+    let mut agent = node.start_process()?;
+    answers(&node)?;
+    for round in 0..rounds() {
+        let running = start_all(&node, &pods)?;
+        std::thread::sleep(Duration::from_micros(round % 20 * 700));
+        // Dropped, it is killed.
+        drop(agent);
+        agent = node.start_process()?;
+        for child in running {
+            child.wait_with_output()?;
+        }
+        answers(&node)?;
+        delete_all(&node, &pods).with_context(|| format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+/// Waits until an agent answers.
+fn answers(node: &Node) -> anyhow::Result<()> {
+    retried(|| {
+        let output = node.call("STATUS", "", None, json!({}))?;
+        ensure!(output.status.success(), "no agent: {}", text(&output.stdout));
+        Ok(())
+    })
 }

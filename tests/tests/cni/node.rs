@@ -14,11 +14,14 @@ use anyhow::{Context, ensure};
 use daymark_cni::{
     attachments::{Attachments, Restored, Settings},
     metrics::Metrics,
-    server,
+    server::{self, Socket},
 };
-use daymark_cni_spec::deletions::Deletions;
 use daymark_loader::{Datapath, memory::Memory};
-use daymark_tests::{namespace::Namespace, peers, process::PATIENCE};
+use daymark_tests::{
+    namespace::Namespace,
+    peers,
+    process::{PATIENCE, Program, retried},
+};
 use prometheus::Registry;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
@@ -28,6 +31,11 @@ use tokio::runtime::Runtime;
 pub(crate) const NETWORK: &str = "pods";
 /// What pods get beyond their addresses.
 pub(crate) const MTU: u32 = 1400;
+/// What a boot is called.
+const BOOT_ID: &str = "this-boot";
+/// Variables that make this program an agent: its folder and its pod ranges.
+const AGENT: &str = "DAYMARK_TEST_AGENT";
+const RANGES: &str = "DAYMARK_TEST_RANGES";
 /// Addresses of the node itself.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
@@ -70,7 +78,7 @@ impl Node {
         let mut node = Node {
             namespace,
             memory: Arc::new(Memory::default()),
-            boot_id: "this-boot".to_owned(),
+            boot_id: BOOT_ID.to_owned(),
             folder: folder.to_owned(),
             ranges: ranges.iter().map(|&range| range.to_owned()).collect(),
             agent: None,
@@ -90,40 +98,38 @@ impl Node {
                     .expect("the node's namespace can be entered");
             })
             .build()?;
-        let ranges = self.ranges.iter().map(|range| range.parse());
-        let settings = Settings {
-            folder: self.folder.join("attachments"),
-            boot_id: self.boot_id.clone(),
-            pod_ranges: ranges.collect::<Result<_, _>>()?,
-            node_addresses: ADDRESSES.map(|a| a.parse().expect("an address")).to_vec(),
-            mtu: MTU,
-        };
-        let datapath: Arc<dyn Datapath> = self.memory.clone();
-        let socket = self.socket();
-        let metrics = Metrics::new(&Registry::new())?;
-        let (attachments, restored) = runtime
-            .block_on(runtime.spawn_blocking({
-                let metrics = metrics.clone();
-                move || Attachments::restore(settings, datapath, metrics)
-            }))
-            .context("restoring")??;
-        let attachments = Arc::new(attachments);
-        let deletions = Deletions::beside(&socket);
-        // Before a plugin finds somebody there.
-        attachments_replay(&runtime, &attachments, &deletions)?;
-        let listener = {
+        // A program that another trial is just starting holds all that this process has open, the
+        // former agent's lock among it, until it becomes that program.
+        let socket = retried(|| {
             let _in_runtime = runtime.enter();
-            server::bind(&socket)?
-        };
-        runtime.spawn(server::serve(listener, attachments.clone(), deletions, metrics));
-        self.agent = Some(Agent { runtime, attachments });
+            Ok(Socket::bind(&self.socket())?)
+        })?;
+        let (agent, restored) = Agent::run(runtime, socket, self.settings()?, self.memory.clone())?;
+        self.agent = Some(agent);
         Ok(restored)
     }
 
-    /// Ends the agent without a word, as a crash would.
+    /// Starts an agent as a process of its own, in the node, which can be killed.
+    pub(crate) fn start_process(&self) -> anyhow::Result<Program> {
+        let (nsenter, mut words) = self.namespace.enter();
+        words.push(std::env::current_exe()?.display().to_string());
+        let variables = [
+            (AGENT.to_owned(), self.folder.display().to_string()),
+            (RANGES.to_owned(), self.ranges.join(",")),
+        ];
+        let log = self.folder.join("log");
+        Program::start_in(Path::new("/"), &nsenter, words, &variables, &log)
+    }
+
+    /// What an agent is told about the node.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        settings(&self.folder, &self.boot_id, self.ranges.iter().map(String::as_str))
+    }
+
+    /// Ends the agent; what is at work is finished.
     pub(crate) fn stop(&mut self) {
         if let Some(agent) = self.agent.take() {
-            agent.runtime.shutdown_background();
+            agent.runtime.shutdown_timeout(PATIENCE);
         }
     }
 
@@ -243,14 +249,56 @@ impl Node {
     }
 }
 
-fn attachments_replay(
-    runtime: &Runtime,
-    attachments: &Arc<Attachments>,
-    deletions: &Deletions,
-) -> anyhow::Result<()> {
-    let (attachments, deletions) = (attachments.clone(), deletions.clone());
-    runtime.block_on(runtime.spawn_blocking(move || attachments.replay(&deletions)))??;
-    Ok(())
+fn settings<'a>(
+    folder: &Path,
+    boot_id: &str,
+    ranges: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        folder: folder.join("attachments"),
+        boot_id: boot_id.to_owned(),
+        pod_ranges: ranges.map(str::parse).collect::<Result<_, _>>()?,
+        node_addresses: ADDRESSES.map(|a| a.parse().expect("an address")).to_vec(),
+        mtu: MTU,
+    })
+}
+
+impl Agent {
+    fn run(
+        runtime: Runtime,
+        socket: Socket,
+        settings: Settings,
+        datapath: Arc<dyn Datapath>,
+    ) -> anyhow::Result<(Self, Restored)> {
+        let metrics = Metrics::new(&Registry::new())?;
+        let restoring = runtime.spawn_blocking({
+            let metrics = metrics.clone();
+            move || Attachments::restore(settings, datapath, metrics)
+        });
+        let (attachments, restored) = runtime.block_on(restoring).context("restoring")??;
+        let attachments = Arc::new(attachments);
+        runtime.spawn(server::serve(socket, attachments.clone(), metrics));
+        Ok((Agent { runtime, attachments }, restored))
+    }
+}
+
+/// What [`Node::start_process`] starts: an agent, until it is killed. `None` in any other process.
+pub(crate) fn agent_process() -> Option<anyhow::Result<()>> {
+    let folder = PathBuf::from(std::env::var_os(AGENT)?);
+    let ranges = std::env::var(RANGES).unwrap_or_default();
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let socket = {
+            let _in_runtime = runtime.enter();
+            Socket::bind(&folder.join("cni.sock"))?
+        };
+        let settings = settings(&folder, BOOT_ID, ranges.split(','))?;
+        let _agent = Agent::run(runtime, socket, settings, Arc::new(Memory::default()))?;
+        loop {
+            std::thread::park();
+        }
+    };
+    Some(run())
 }
 
 impl Drop for Node {
