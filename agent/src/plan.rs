@@ -135,7 +135,7 @@ mod tests {
     fn snapshot(nodes: &[Node]) -> Arc<Snapshot> {
         let kinds: KindSet = [Kind::Node].into_iter().collect();
         let mut writer = Writer::new(kinds);
-        let events = nodes.iter().enumerate().map(|(version, node)| Event::Upsert {
+        let events = nodes.iter().enumerate().map(|(version, node)| Event::Apply {
             object: Object::Node(Arc::new(node.clone())),
             version: version as u64 + 1,
         });

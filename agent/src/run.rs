@@ -11,9 +11,9 @@ use daymark_cni::{
     attachments::{Attachments, Settings},
     metrics::Metrics as CniMetrics,
     node::{self, Applied, NodePlan, conflist},
-    record, server,
+    record,
+    server::{self, Socket},
 };
-use daymark_cni_spec::deletions::Deletions;
 use daymark_loader::{Datapath, Kernel, kernel};
 use daymark_source::{
     Source,
@@ -81,6 +81,9 @@ pub async fn run(
 async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     let Options { root, wishes, listen, api } = options;
     let _lock = root.lock()?;
+    // Plugins that come early wait instead of failing.
+    let socket = Socket::bind(&root.socket)
+        .with_context(|| format!("listening for the plugin at {}", root.socket.display()))?;
     let (registry, readiness) = (Registry::new(), Readiness::default());
     serving::serve(listen, readiness.clone(), registry.clone()).await?;
     let cni_metrics = CniMetrics::new(&registry)?;
@@ -114,10 +117,7 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     datapath.remove_older().context("removing what agents before left")?;
 
     let attachments = Arc::new(attachments);
-    let listener = server::bind(&root.socket)
-        .with_context(|| format!("listening for the plugin at {}", root.socket.display()))?;
-    let deletions = Deletions::beside(&root.socket);
-    let answering = server::serve(listener, Arc::clone(&attachments), deletions, cni_metrics);
+    let answering = server::serve(socket, Arc::clone(&attachments), cni_metrics);
     let mut answering = std::pin::pin!(answering);
 
     // Last: with this file the runtime begins to start pods.
