@@ -142,6 +142,11 @@ pub(crate) fn asked_for(folder: &Path, tool: &Path) -> anyhow::Result<()> {
     ensure!(result["interfaces"][1]["mac"] == "02:00:00:00:00:78", "{result}");
     let refused = node.tool(tool, "add", &third, &[("CAP_ARGS", runtime.to_string())])?;
     ensure!(!refused.status.success() && text(&refused.stderr).contains("taken"));
+    let first = node.done(tool, "add", &third, &[])?;
+    node.done(tool, "del", &third, &[])?;
+    let again = node.done(tool, "add", &third, &[])?;
+    ensure!(first["interfaces"] == again["interfaces"], "{first} {again}");
+    ensure!(first["ips"] != again["ips"], "an address rests before it is given again");
     Ok(())
 }
 
