@@ -97,3 +97,30 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use daymark_cni_spec::code;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_timed_and_errors_told_by_code() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        assert!(Metrics::new(&registry).is_err(), "the names are taken");
+        let error = CniError::new(code::EXHAUSTED, "no address is left");
+        metrics.observe(Verb::Add, Duration::from_millis(3), Some(&error));
+        metrics.observe(Verb::Add, Duration::from_millis(4), None);
+        let range = "10.0.0.0/24".parse().unwrap();
+        metrics.observe_fill(&[Fill { range, taken: 7, size: 253 }]);
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        for line in [
+            "daymark_cni_request_duration_seconds_count{verb=\"ADD\"} 2",
+            "daymark_cni_errors_total{code=\"101\",verb=\"ADD\"} 1",
+            "daymark_ipam_addresses{range=\"10.0.0.0/24\",state=\"taken\"} 7",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

@@ -26,7 +26,7 @@ use rustix::{
 use tokio::{
     net::UnixListener,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use crate::{attachments::Attachments, metrics::Metrics};
@@ -88,12 +88,11 @@ pub async fn serve(
 ) -> io::Result<()> {
     let Socket { listener, deletions, _lock } = socket;
     let places = Arc::new(Semaphore::new(MAX_AT_WORK));
-    let mut period = interval(REPLAY_PERIOD);
+    replay(&attachments, &deletions).await;
+    let mut period = interval_at(Instant::now() + REPLAY_PERIOD, REPLAY_PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            // The first tick comes at once, before any connection is taken.
-            biased;
             _ = period.tick() => replay(&attachments, &deletions).await,
             accepted = listener.accept() => {
                 let (stream, _) = match accepted {

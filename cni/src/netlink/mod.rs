@@ -102,6 +102,9 @@ impl Connection {
             socket.connect(&SocketAddr::new(0, 0))?;
             socket.set_cap_ack(true)?;
             socket.set_ext_ack(true)?;
+            // So that what is asked for can be narrowed down; where the kernel can't (before 4.20), it
+            // tells more, which is passed over.
+            let _ = socket.set_netlink_get_strict_chk(true);
             Ok(Connection { socket })
         };
         open().map_err(|error| NetlinkError::new("opening a netlink socket", error))

@@ -59,9 +59,87 @@ pub fn write(folder: &Path, list: &ConfigurationList) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// What the name of a list that was set aside ends with; runtimes pass it over.
+const SET_ASIDE: &str = ".set-aside";
+
+/// Files of others that a runtime would take before ours, or in place of it, in its order.
+///
+/// # Errors
+/// Those of the file system; a folder that is not there has none.
+pub fn rivals(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_list = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default();
+        ["conf", "conflist", "json"].iter().any(|known| extension == *known)
+    };
+    let before_ours = |path: &PathBuf| path.file_name().is_some_and(|name| name < FILE);
+    let mut found = files(folder)?;
+    found.retain(|path| is_list(path) && before_ours(path));
+    found.sort();
+    Ok(found)
+}
+
+/// Makes runtimes pass over a list. [`give_back`] is the way back.
+///
+/// # Errors
+/// Those of the file system.
+pub fn set_aside(rival: &Path) -> io::Result<()> {
+    let mut name = rival.as_os_str().to_owned();
+    name.push(SET_ASIDE);
+    fs::rename(rival, name)
+}
+
+/// Removes our list and gives back those that were set aside; gives how many files that were.
+///
+/// # Errors
+/// Those of the file system.
+pub fn give_back(folder: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    match fs::remove_file(folder.join(FILE)) {
+        Ok(()) => count += 1,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    for path in files(folder)? {
+        if let Some(name) = path.to_str().and_then(|path| path.strip_suffix(SET_ASIDE)) {
+            fs::rename(&path, name)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_that_come_before_ours_are_set_aside_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        assert_eq!(rivals(&path("nowhere")).unwrap(), Vec::<PathBuf>::new());
+        for name in ["00-other.conflist", "01.json", "00-notes.txt", "10-later.conf"] {
+            fs::write(path(name), "{}").unwrap();
+        }
+        write(folder.path(), &list(Path::new("/run/daymark/cni.sock"))).unwrap();
+        let found = rivals(folder.path()).unwrap();
+        assert_eq!(found, [path("00-other.conflist"), path("01.json")]);
+        for rival in &found {
+            set_aside(rival).unwrap();
+        }
+        assert_eq!(rivals(folder.path()).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(give_back(folder.path()).unwrap(), 3);
+        assert_eq!(rivals(folder.path()).unwrap(), found);
+        assert!(!path(FILE).exists());
+        assert_eq!(give_back(folder.path()).unwrap(), 0);
+    }
 
     #[test]
     fn the_list_is_written_once_and_read_back() {

@@ -4,13 +4,19 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use daymark_loader::Peer;
 use ipnetwork::IpNetwork;
-use netlink_packet_route::{RouteNetlinkMessage, route::RouteMessage};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteHeader, RouteMessage},
+};
 use rustix::io::Errno;
 
 use super::{Mode, NodePlan, PeerNode, Uplink};
 use crate::{
     identity,
-    netlink::{Connection, NetlinkError, Step, message::Route},
+    netlink::{
+        Connection, NetlinkError, Step,
+        message::{self, Route},
+    },
 };
 
 /// Steps in a batch: the kernel keeps an answer to each until it is read.
@@ -152,11 +158,19 @@ pub(super) fn own(kernel: &Connection) -> Result<BTreeSet<Route>, NetlinkError> 
         .filter(|link| identity::is_ours(&link.name))
         .map(|link| link.index)
         .collect();
-    let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
-    let told = kernel.dump("listing routes", all)?;
-    let routes = told.iter().filter_map(|told| match told {
-        RouteNetlinkMessage::NewRoute(message) => Route::read(message),
-        _ => None,
-    });
-    Ok(routes.filter(|route| !pods.contains(&route.link)).collect())
+    let mut routes = BTreeSet::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut ask = RouteMessage::default();
+        ask.header.address_family = family;
+        ask.header.table = RouteHeader::RT_TABLE_MAIN;
+        // A node may have a million routes of others.
+        ask.header.protocol = message::PROTOCOL;
+        let told = kernel.dump("listing routes", RouteNetlinkMessage::GetRoute(ask))?;
+        routes.extend(told.iter().filter_map(|told| match told {
+            RouteNetlinkMessage::NewRoute(message) => Route::read(message),
+            _ => None,
+        }));
+    }
+    routes.retain(|route| !pods.contains(&route.link));
+    Ok(routes)
 }

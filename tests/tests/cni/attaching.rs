@@ -4,6 +4,7 @@
 use std::{fmt, net::IpAddr, path::Path};
 
 use anyhow::{Context, ensure};
+use daymark_tests::process::retried;
 use serde_json::{Value, json};
 
 use crate::node::{MTU, Node, Pod, addresses, speak, text};
@@ -40,7 +41,8 @@ impl Case {
         let [one, other] = [Pod::new()?, Pod::new()?];
         let result = node.done(tool, "add", &one, &[])?;
         self.check_result(&result, &one)?;
-        self.check_pod(&result, &one)?;
+        // The kernel tells a moment later that a link is up, and gives it its link-local address then.
+        retried(|| self.check_pod(&result, &one))?;
         let others = node.done(tool, "add", &other, &[])?;
         if self.version != "0.3.1" {
             node.done(tool, "check", &one, &[])?;
@@ -142,6 +144,11 @@ pub(crate) fn asked_for(folder: &Path, tool: &Path) -> anyhow::Result<()> {
     ensure!(result["interfaces"][1]["mac"] == "02:00:00:00:00:78", "{result}");
     let refused = node.tool(tool, "add", &third, &[("CAP_ARGS", runtime.to_string())])?;
     ensure!(!refused.status.success() && text(&refused.stderr).contains("taken"));
+    let first = node.done(tool, "add", &third, &[])?;
+    node.done(tool, "del", &third, &[])?;
+    let again = node.done(tool, "add", &third, &[])?;
+    ensure!(first["interfaces"] == again["interfaces"], "{first} {again}");
+    ensure!(first["ips"] != again["ips"], "an address rests before it is given again");
     Ok(())
 }
 

@@ -71,16 +71,19 @@ pub(crate) fn behind_bridge(folder: &Path, tool: &Path) -> anyhow::Result<()> {
 /// `ipam.type` names who gives addresses, and gets them back.
 pub(crate) fn host_local(folder: &Path, tool: &Path) -> anyhow::Result<()> {
     let node = Node::new(folder, &[V4, V6])?;
+    let resolver = folder.join("resolv.conf");
+    std::fs::write(&resolver, "nameserver 192.0.2.53\n")?;
     let ipam = json!({
-        "type": "host-local", "dataDir": folder.join("host-local"),
+        "type": "host-local", "dataDir": folder.join("host-local"), "resolvConf": resolver,
         "ranges": [[{ "subnet": "10.98.0.0/29" }], [{ "subnet": "fd00:98::/64" }]],
     });
-    node.configure("1.1.0", &[node.plugin(json!({ "ipam": ipam }))])?;
+    node.configure("1.1.0", &[node.plugin(json!({ "ipam": &ipam }))])?;
     let [one, other] = [Pod::new()?, Pod::new()?];
     node.done(tool, "status", &one, &[])?;
     let result = node.done(tool, "add", &one, &[])?;
     let mine = addresses(&result)?;
     ensure!(mine.len() == 2 && mine[0].to_string().starts_with("10.98.0."), "{result}");
+    ensure!(result["dns"]["nameservers"] == json!(["192.0.2.53"]), "host-local's DNS: {result}");
     ensure!(result["ips"][0]["gateway"] == "10.98.0.1", "host-local's gateway: {result}");
     let theirs = addresses(&node.done(tool, "add", &other, &[])?)?;
     for (mine, theirs) in mine.iter().zip(theirs) {
@@ -94,6 +97,11 @@ pub(crate) fn host_local(folder: &Path, tool: &Path) -> anyhow::Result<()> {
         Ok(names.iter().filter(|name| name.starts_with("10.") || name.contains(':')).count())
     };
     ensure!(held()? == 4, "host-local holds {}", held()?);
+    let own = json!({ "nameservers": ["192.0.2.54"] });
+    node.configure("1.1.0", &[node.plugin(json!({ "ipam": ipam, "dns": own }))])?;
+    node.done(tool, "del", &other, &[])?;
+    let result = node.done(tool, "add", &other, &[])?;
+    ensure!(result["dns"] == own, "the configuration's DNS wins: {result}");
     // An ADD that fails behind host-local gives back what it took.
     let output = node.tool(tool, "add", &one, &[("CNI_IFNAME", "lo".to_owned())])?;
     ensure!(!output.status.success() && held()? == 4, "host-local holds {}", held()?);
