@@ -54,7 +54,7 @@ pub fn lay(layout: &Layout) -> anyhow::Result<()> {
         ip(&[
             "link add wire type bridge",
             &format!("address add {}/{PREFIX_V4} dev wire", OUTSIDE.v4),
-            &format!("-6 address add {}/{PREFIX_V6} dev wire nodad", OUTSIDE.v6),
+            &format!("address add {}/{PREFIX_V6} dev wire nodad", OUTSIDE.v6),
             "link set wire up",
         ])
     })
@@ -75,10 +75,10 @@ pub fn plug_in(layout: &Layout, node: &str, index: usize) -> anyhow::Result<()> 
         ip(&[
             &format!("link add {UPLINK} type veth peer name {cable} netns {}", wire.display()),
             &format!("address add {}/{PREFIX_V4} dev {UPLINK}", own.v4),
-            &format!("-6 address add {}/{PREFIX_V6} dev {UPLINK} nodad", own.v6),
+            &format!("address add {}/{PREFIX_V6} dev {UPLINK} nodad", own.v6),
             &format!("link set {UPLINK} up"),
             &format!("route add default via {}", OUTSIDE.v4),
-            &format!("-6 route add default via {}", OUTSIDE.v6),
+            &format!("route add ::/0 via {}", OUTSIDE.v6),
         ])
     });
     plugged.with_context(|| format!("plugging node {node} in"))?;
