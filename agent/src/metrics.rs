@@ -30,8 +30,7 @@ impl Families {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             IntCounterVec::new(Opts::new(name, help), labels)
         };
-        let gauge =
-            |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["table"]);
+        let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["table"]);
         Ok(Families {
             drops: [
                 counter(

@@ -86,7 +86,12 @@ fn one_of_each<T: Clone>(all: &[T], is_ipv4: fn(&T) -> bool) -> Vec<T> {
 }
 
 /// What the programs have to know once a plan holds.
-pub fn settings(plan: &NodePlan, applied: &Applied, wishes: &Wishes, nodes: &[Node]) -> NodeSettings {
+pub fn settings(
+    plan: &NodePlan,
+    applied: &Applied,
+    wishes: &Wishes,
+    nodes: &[Node],
+) -> NodeSettings {
     let mut keep: BTreeSet<IpNetwork> = never_translated().into_iter().collect();
     keep.extend(&wishes.native_ranges);
     keep.extend(&plan.pod_ranges);
@@ -109,7 +114,8 @@ pub fn settings(plan: &NodePlan, applied: &Applied, wishes: &Wishes, nodes: &[No
 /// there does not go beyond the wire.
 fn never_translated() -> [IpNetwork; 4] {
     let v4 = |a, b, length| Ipv4Network::new([a, b, 0, 0].into(), length).map(IpNetwork::V4);
-    let v6 = |a, length| Ipv6Network::new([a, 0, 0, 0, 0, 0, 0, 0].into(), length).map(IpNetwork::V6);
+    let v6 =
+        |a, length| Ipv6Network::new([a, 0, 0, 0, 0, 0, 0, 0].into(), length).map(IpNetwork::V6);
     [v4(169, 254, 16), v4(224, 0, 4), v6(0xfe80, 10), v6(0xff00, 8)]
         // Lengths that are written here are lengths of prefixes.
         .map(|range| range.unwrap_or_else(|_| unreachable!("a constant")))
@@ -184,8 +190,13 @@ mod tests {
         let told = settings(&made, &applied, &wishes(), &nodes);
         let kept: Vec<String> = told.no_masquerade.iter().map(ToString::to_string).collect();
         for range in [
-            "10.244.1.0/24", "10.244.2.0/24", "192.0.2.2/32", "192.0.2.99/32", "192.168.0.0/16",
-            "169.254.0.0/16", "2001:db8::1/128",
+            "10.244.1.0/24",
+            "10.244.2.0/24",
+            "192.0.2.2/32",
+            "192.0.2.99/32",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "2001:db8::1/128",
         ] {
             assert!(kept.iter().any(|kept| kept == range), "{range} in {kept:?}");
         }

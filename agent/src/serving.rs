@@ -51,9 +51,7 @@ pub async fn serve(
     let metrics = move || async move {
         match TextEncoder::new().encode_to_string(&registry.gather()) {
             Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-            Err(error) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
-            }
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         }
     };
     let router = Router::new()

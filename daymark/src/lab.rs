@@ -39,7 +39,9 @@ fn act(options: &LabOptions) -> anyhow::Result<()> {
             let status = lab::status(labs, &chosen(labs, name.as_deref())?)?;
             match output {
                 StatusFormat::Text => print(&shown(&status)),
-                StatusFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&status)?)),
+                StatusFormat::Json => {
+                    print(&format!("{}\n", serde_json::to_string_pretty(&status)?))
+                }
             }
             Ok(())
         }

@@ -124,8 +124,10 @@ impl Definition {
     /// # Errors
     /// [`DefinitionError`].
     pub fn read(path: &Path) -> Result<Self, DefinitionError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| DefinitionError::Unreadable { path: path.display().to_string(), cause })?;
+        let text = std::fs::read_to_string(path).map_err(|cause| DefinitionError::Unreadable {
+            path: path.display().to_string(),
+            cause,
+        })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -206,8 +208,11 @@ mod tests {
              ---\nkind: Service\nmetadata: {{name: web}}\n"
         );
         let lab = Definition::parse("x.yaml", &text).expect("a lab");
-        let pods: Vec<String> =
-            lab.pods.iter().map(|pod| format!("{}/{} {}", pod.namespace, pod.name, pod.node)).collect();
+        let pods: Vec<String> = lab
+            .pods
+            .iter()
+            .map(|pod| format!("{}/{} {}", pod.namespace, pod.name, pod.node))
+            .collect();
         assert_eq!(
             pods,
             [
@@ -229,7 +234,10 @@ mod tests {
         for (text, said) in [
             ("kind: Pod\n", "x.yaml`: 0 objects of kind Lab; write exactly one"),
             ("kind: Lab\nspec: {nodes: []}\n", "0 nodes; write between 1 and 100"),
-            ("kind: Lab\nspec: {nodes: [{name: A, podCIDRs: [10.0.0.0/24]}]}\n", "`A` cannot be a name"),
+            (
+                "kind: Lab\nspec: {nodes: [{name: A, podCIDRs: [10.0.0.0/24]}]}\n",
+                "`A` cannot be a name",
+            ),
             ("kind: Lab\nspec: {nodes: [{name: a, podCIDRs: []}]}\n", "node `a` has 0 ranges"),
             ("kind: Lab\nspec: {nodes: [{name: a, podCIDR: x}]}\n", "unknown field `podCIDR`"),
             (

@@ -211,13 +211,13 @@ fn add_pods_of_node<'a>(
     let mut started = Vec::with_capacity(pods.len());
     for some in pods.chunks(AT_ONCE) {
         let added: Vec<anyhow::Result<Started>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = some
-                .iter()
-                .map(|pod| scope.spawn(move || add_pod(layout, plugins, pod)))
-                .collect();
+            let threads: Vec<_> =
+                some.iter().map(|pod| scope.spawn(move || add_pod(layout, plugins, pod))).collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a pod's thread panicked"))?)
+                .map(|thread| {
+                    thread.join().map_err(|_| anyhow::anyhow!("a pod's thread panicked"))?
+                })
                 .collect()
         });
         for pod in added {
@@ -232,8 +232,9 @@ fn add_pod<'a>(layout: &Layout, plugins: &Plugins, pod: &'a Pod) -> anyhow::Resu
     namespace::make(&file)?;
     let container = container_id(pod);
     let attachment = Attachment { container: &container, namespace: &file, pod };
-    let addresses = namespace::inside(&layout.node_namespace(&pod.node), || plugins.add(attachment))
-        .with_context(|| format!("adding Pod {}/{}", pod.namespace, pod.name))?;
+    let addresses =
+        namespace::inside(&layout.node_namespace(&pod.node), || plugins.add(attachment))
+            .with_context(|| format!("adding Pod {}/{}", pod.namespace, pod.name))?;
     Ok((pod, addresses, Sockets::open(&file, pod)?))
 }
 
@@ -242,7 +243,11 @@ fn container_id(pod: &Pod) -> String {
     format!("lab-{}-{}", pod.namespace, pod.name)
 }
 
-fn write_status(layout: &Layout, definition: &Definition, running: &[Running]) -> anyhow::Result<()> {
+fn write_status(
+    layout: &Layout,
+    definition: &Definition,
+    running: &[Running],
+) -> anyhow::Result<()> {
     let nodes = definition.nodes.iter().enumerate();
     let status = Status {
         name: definition.name.clone(),

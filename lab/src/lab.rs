@@ -86,7 +86,8 @@ fn start(labs: &Path, name: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     child.wait()?;
-    let log = fs::read_to_string(Layout::new(labs, name).root().join("lab.log")).unwrap_or_default();
+    let log =
+        fs::read_to_string(Layout::new(labs, name).root().join("lab.log")).unwrap_or_default();
     bail!("{}", log.trim())
 }
 
@@ -171,7 +172,12 @@ pub fn names(labs: &Path) -> anyhow::Result<Vec<String>> {
 ///
 /// # Errors
 /// If there is no such pod, or the command can't be started.
-pub fn exec(labs: &Path, name: &str, pod: &str, words: &[std::ffi::OsString]) -> anyhow::Result<()> {
+pub fn exec(
+    labs: &Path,
+    name: &str,
+    pod: &str,
+    words: &[std::ffi::OsString],
+) -> anyhow::Result<()> {
     let file = enter(labs, name, pod)?;
     namespace::enter(&file)?;
     let (program, arguments) = words.split_first().context("no command")?;
@@ -193,7 +199,8 @@ pub fn capture(
     let namespace = find(labs, name, place)?.1;
     match file {
         Some(path) => {
-            let file = fs::File::create(path).with_context(|| format!("making {}", path.display()))?;
+            let file =
+                fs::File::create(path).with_context(|| format!("making {}", path.display()))?;
             capture::packets(&namespace, count, std::io::BufWriter::new(file))
         }
         None => capture::packets(&namespace, count, std::io::stdout().lock()),

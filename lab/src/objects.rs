@@ -78,7 +78,9 @@ fn of_service(service: &Value, running: &[Running]) -> Vec<Value> {
     let chosen: Vec<&Running> = running
         .iter()
         .filter(|running| running.pod.namespace == namespace)
-        .filter(|running| selector.iter().all(|(key, value)| running.pod.labels.get(key) == Some(value)))
+        .filter(|running| {
+            selector.iter().all(|(key, value)| running.pod.labels.get(key) == Some(value))
+        })
         .collect();
     let ports: Vec<Value> = service["spec"]["ports"]
         .as_array()
@@ -131,7 +133,9 @@ fn target(port: &Value, chosen: &[&Running]) -> Option<u16> {
     let target = &port["targetPort"];
     if let Some(name) = target.as_str() {
         let mut ports = chosen.iter().flat_map(|running| &running.pod.ports);
-        return ports.find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
+        return ports
+            .find(|port| port.name.as_deref() == Some(name))
+            .map(|port| port.container_port);
     }
     let number = if target.is_null() { &port["port"] } else { target };
     number.as_u64().and_then(|number| number.try_into().ok())
@@ -176,13 +180,13 @@ mod tests {
             .iter()
             .map(|slice| {
                 let [endpoints, ports] = [&slice["endpoints"], &slice["ports"]];
-                format!("{} {} {}", slice["metadata"]["name"], endpoints[0]["addresses"], ports[0]["port"])
+                format!(
+                    "{} {} {}",
+                    slice["metadata"]["name"], endpoints[0]["addresses"], ports[0]["port"]
+                )
             })
             .collect();
-        assert_eq!(
-            shown,
-            ["\"web-v4\" [\"10.244.1.2\"] 8080", "\"web-v6\" [\"fd00::2\"] 8080"]
-        );
+        assert_eq!(shown, ["\"web-v4\" [\"10.244.1.2\"] 8080", "\"web-v6\" [\"fd00::2\"] 8080"]);
         assert_eq!(slices[0]["ports"][1], json!({ "name": "d", "port": 53, "protocol": "UDP" }));
     }
 }

@@ -133,7 +133,8 @@ impl Plugins {
         let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         if !output.status.success() {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            let [what, details] = ["msg", "details"].map(|key| said[key].as_str().unwrap_or_default());
+            let [what, details] =
+                ["msg", "details"].map(|key| said[key].as_str().unwrap_or_default());
             bail!("{command} by {kind}: {what} {details} {complaint}");
         }
         Ok(said)
@@ -229,7 +230,8 @@ mod tests {
             }],
         };
         let list = json!({ "cniVersion": "1.1.0", "name": "daymark" });
-        let plugin = json!({ "type": "x", "capabilities": { "portMappings": true, "bandwidth": true } });
+        let plugin =
+            json!({ "type": "x", "capabilities": { "portMappings": true, "bandwidth": true } });
         let made = configuration(&list, &plugin, &Value::Null, &pod);
         assert_eq!(
             made,

@@ -40,7 +40,9 @@ pub fn running(folder: &Path, name: &str) -> Option<Pid> {
     let line = fs::read_to_string(folder.join(name)).ok()?;
     let (id, since) = line.trim().split_once(' ')?;
     let id: u32 = id.parse().ok()?;
-    (started(id)? == since.parse::<u64>().ok()?).then(|| Pid::from_raw(id.try_into().ok()?)).flatten()
+    (started(id)? == since.parse::<u64>().ok()?)
+        .then(|| Pid::from_raw(id.try_into().ok()?))
+        .flatten()
 }
 
 /// Ends everything that was written down: first by SIGTERM, then by SIGKILL.
@@ -49,9 +51,10 @@ pub fn running(folder: &Path, name: &str) -> Option<Pid> {
 /// If the folder can't be read.
 pub fn end_all(folder: &Path) -> anyhow::Result<()> {
     let names: Vec<String> = match fs::read_dir(folder) {
-        Ok(entries) => {
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-        }
+        Ok(entries) => entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("reading {}", folder.display())),
     };
@@ -88,7 +91,9 @@ mod tests {
         // The same number, of a process that started at another time.
         let mut other = Command::new("sleep").arg("600").spawn().expect("sleep");
         fs::write(folder.path().join("other"), format!("{} 1\n", other.id())).expect("written");
-        assert!(running(folder.path(), "ours").is_some() && running(folder.path(), "other").is_none());
+        assert!(
+            running(folder.path(), "ours").is_some() && running(folder.path(), "other").is_none()
+        );
         let reaper = std::thread::spawn(move || ours.wait().expect("it ends"));
         end_all(folder.path()).expect("ended");
         assert!(!reaper.join().expect("joined").success());

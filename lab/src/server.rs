@@ -97,7 +97,11 @@ async fn answer_datagrams(socket: UdpSocket, name: Arc<str>) {
     }
 }
 
-async fn accept(listener: TcpListener, name: Arc<str>, http: mpsc::Sender<(TcpStream, SocketAddr)>) {
+async fn accept(
+    listener: TcpListener,
+    name: Arc<str>,
+    http: mpsc::Sender<(TcpStream, SocketAddr)>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, peer)) = listener.accept().await else { continue };

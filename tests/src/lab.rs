@@ -43,7 +43,8 @@ impl Lab {
         std::fs::write(&file, definition)?;
         let labs = folder.path().join("labs");
         said(daymark().args(["lab", "up"]).arg(&file).arg("--labs").arg(&labs).output()?)?;
-        let status = said(daymark().args(["lab", "status", "-o", "json", "--labs"]).arg(&labs).output()?)?;
+        let status =
+            said(daymark().args(["lab", "status", "-o", "json", "--labs"]).arg(&labs).output()?)?;
         Ok(Lab { status: serde_json::from_str(&status)?, folder })
     }
 

@@ -40,8 +40,10 @@ fn main() -> ExitCode {
             for (node, index) in [("n1", 0), ("n2", 1)] {
                 let via = daymark_lab::wire::Addresses::of_node(index);
                 let (v4, v6) = (via.v4.to_string(), via.v6.to_string());
-                let [v4_range, v6_range] =
-                    [format!("10.244.{}.0/24", index + 1), format!("fd00:10:244:{}::/64", index + 1)];
+                let [v4_range, v6_range] = [
+                    format!("10.244.{}.0/24", index + 1),
+                    format!("fd00:10:244:{}::/64", index + 1),
+                ];
                 lab.run("outside", &["ip", "route", "add", &v4_range, "via", &v4])
                     .with_context(|| format!("a route to {node}"))?;
                 lab.run("outside", &["ip", "-6", "route", "add", &v6_range, "via", &v6])?;

@@ -142,7 +142,12 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
         }
     };
     let vxlan_ifindex = match ways.needs_tunnel(plan.mode) {
-        true => Some(have_tunnel(&kernel, plan.vxlan_port, pod_mtu)?),
+        true => {
+            // Pods send to other nodes as they are, and are answered through the tunnel.
+            switches::accept_strangers(&uplink.name)?;
+            let gateway = pools.gateway(true);
+            Some(have_tunnel(&kernel, plan.vxlan_port, pod_mtu, gateway)?)
+        }
         false => {
             kernel.delete_link(VXLAN_DEVICE)?;
             None
@@ -175,7 +180,12 @@ fn have_gateways(
 }
 
 /// The tunnel's device, up, with its index. One that was made for another port is made anew.
-fn have_tunnel(kernel: &Connection, port: u16, mtu: u32) -> Result<u32, NodeError> {
+fn have_tunnel(
+    kernel: &Connection,
+    port: u16,
+    mtu: u32,
+    gateway: Option<IpAddr>,
+) -> Result<u32, NodeError> {
     let new = message::new_vxlan(VXLAN_DEVICE, port, mtu);
     let rest = || {
         vec![
@@ -196,5 +206,15 @@ fn have_tunnel(kernel: &Connection, port: u16, mtu: u32) -> Result<u32, NodeErro
     }
     let links = kernel.run_for_links(steps)?;
     switches::loose(VXLAN_DEVICE)?;
-    Ok(links.first().map(|link| link.index).unwrap_or_default())
+    let index = links.first().map(|link| link.index).unwrap_or_default();
+    if let Some(gateway) = gateway {
+        // Whatever `rp_filter` says, a link without any address takes only what would be answered
+        // through it (`__fib_validate_source` in net/ipv4/fib_frontend.c).
+        let mut message = message::address(index, gateway);
+        message.attributes.push(AddressAttribute::Protocol(ADDRESS_PROTOCOL));
+        let new = RouteNetlinkMessage::NewAddress(message);
+        let step = Step::create(format!("giving {gateway} to {VXLAN_DEVICE}"), new);
+        kernel.run(vec![step.tolerate(&[Errno::EXIST])])?;
+    }
+    Ok(index)
 }

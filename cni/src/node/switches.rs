@@ -30,6 +30,15 @@ pub(super) fn loose(link: &str) -> Result<(), NodeError> {
     set(&format!("net/ipv4/conf/{link}/rp_filter"), "2")
 }
 
+/// The same for a link that may be somebody else's: only where it would be strict, else it stays.
+pub(super) fn accept_strangers(link: &str) -> Result<(), NodeError> {
+    let strict = |link: &str| {
+        read(&format!("net/ipv4/conf/{link}/rp_filter")).is_ok_and(|value| value == "1")
+    };
+    // The kernel takes the larger of the two.
+    if strict(link) || strict("all") { loose(link) } else { Ok(()) }
+}
+
 fn read(switch: &str) -> io::Result<String> {
     Ok(fs::read_to_string(format!("/proc/sys/{switch}"))?.trim().to_owned())
 }

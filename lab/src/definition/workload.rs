@@ -143,7 +143,9 @@ pub(super) fn pods(objects: Vec<Value>, nodes: &[Node]) -> Result<(Vec<Pod>, Vec
             },
             None => turn.next().unwrap_or(&nodes[0]),
         };
-        if name.is_empty() || pods.iter().any(|pod| (&pod.namespace, &pod.name) == (&namespace, &name)) {
+        if name.is_empty()
+            || pods.iter().any(|pod| (&pod.namespace, &pod.name) == (&namespace, &name))
+        {
             let what = format!("two Pods are called {namespace}/{name}");
             return Err(Mistake { what, remedy: "give each a name of its own" });
         }

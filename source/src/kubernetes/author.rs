@@ -4,10 +4,7 @@ use http::{Method, Request, header};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::{
-    ApiConfig, ConnectError,
-    connect::Connection,
-};
+use super::{ApiConfig, ConnectError, connect::Connection};
 
 /// Writes to one API server.
 pub struct Author {
@@ -83,9 +80,13 @@ impl Author {
             path: path.to_owned(),
             cause: Box::new(cause),
         };
-        let mut request =
-            Request::builder().method(method.clone()).uri(path).header(header::CONTENT_TYPE, content_type);
-        if let Some(token) = self.connection.token.as_ref().and_then(super::connect::TokenFile::header) {
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(path)
+            .header(header::CONTENT_TYPE, content_type);
+        if let Some(token) =
+            self.connection.token.as_ref().and_then(super::connect::TokenFile::header)
+        {
             request = request.header(header::AUTHORIZATION, token);
         }
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();

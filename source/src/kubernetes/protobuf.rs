@@ -17,8 +17,8 @@ use super::{
 };
 use crate::trim::shape::{
     Borrowed, Conditions, Endpoint, EndpointSlice, Ingress, LoadBalancer, Metadata, Namespace,
-    Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service, ServiceSpec,
-    ServiceStatus, Shape, TargetRef,
+    Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service,
+    ServiceSpec, ServiceStatus, Shape, TargetRef,
 };
 
 /// What every object begins with (`protoEncodingPrefix` in

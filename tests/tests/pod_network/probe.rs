@@ -139,21 +139,23 @@ fn sctp(
     address: IpAddr,
     mark: [u8; 4],
 ) -> anyhow::Result<IpAddr> {
-    const PORTS: [u16; 2] = [41_000, 9_999];
+    // As real ones do, each association has a port of its own: an address is translated, a port that
+    // the checksum covers is not.
+    let ports = [20_000 + u16::from_be_bytes([mark[2], mark[3]]) % 10_000, 9_999];
     let open = || raw(address, Protocol::from(SCTP));
     let (there, here) = (lab.inside(target, open)?, lab.inside(source, open)?);
-    let init = sctp_packet(PORTS, 0, 1, mark);
+    let init = sctp_packet(ports, 0, 1, mark);
     here.send_to(&init, SocketAddr::new(address, 0))?;
     let is = |kind: u8| {
         move |octets: &[u8]| octets.get(12) == Some(&kind) && octets.get(16..20) == Some(&mark[..])
     };
     let (peer, octets) = received(&there, is(1)).context("at the target")?;
-    ensure!(octets[2..4] == PORTS[1].to_be_bytes(), "the port arrived as it was sent");
+    ensure!(octets[2..4] == ports[1].to_be_bytes(), "the port arrived as it was sent");
     let port = u16::from_be_bytes([octets[0], octets[1]]);
-    let ack = sctp_packet([PORTS[1], port], u32::from_be_bytes(mark), 2, mark);
+    let ack = sctp_packet([ports[1], port], u32::from_be_bytes(mark), 2, mark);
     there.send_to(&ack, SocketAddr::new(peer, 0))?;
     let (_, octets) = received(&here, is(2)).context("back at the source")?;
-    ensure!(octets[2..4] == PORTS[0].to_be_bytes(), "the port came back as it was");
+    ensure!(octets[2..4] == ports[0].to_be_bytes(), "the port came back as it was");
     Ok(peer)
 }
 
@@ -185,7 +187,9 @@ fn crc32c(octets: &[u8]) -> u32 {
 
 /// RFC 1071.
 fn internet_checksum(octets: &[u8]) -> u16 {
-    let words = octets.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let words = octets
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     !(((sum & 0xffff) + (sum >> 16)) as u16)
