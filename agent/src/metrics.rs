@@ -104,7 +104,7 @@ impl KernelMetrics {
             let set = |gauge: &IntGaugeVec, value: u64| {
                 gauge.with_label_values(&[fill.table]).set(value.try_into().unwrap_or(i64::MAX));
             };
-            set(&families.fill[0], fill.entries.into());
+            set(&families.fill[0], fill.entries);
             set(&families.fill[1], fill.limit.into());
         }
         Ok(())
@@ -113,7 +113,7 @@ impl KernelMetrics {
 
 impl Collector for KernelMetrics {
     fn desc(&self) -> Vec<&Desc> {
-        self.families.all().into_iter().flat_map(|family| family.desc()).collect()
+        self.families.all().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -122,6 +122,6 @@ impl Collector for KernelMetrics {
         if let Err(error) = self.read(&families) {
             tracing::warn!(%error, "the programs' counters can't be read");
         }
-        families.all().into_iter().flat_map(|family| family.collect()).collect()
+        families.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

@@ -40,7 +40,7 @@ fn act(options: &LabOptions) -> anyhow::Result<()> {
             match output {
                 StatusFormat::Text => print(&shown(&status)),
                 StatusFormat::Json => {
-                    print(&format!("{}\n", serde_json::to_string_pretty(&status)?))
+                    print(&format!("{}\n", serde_json::to_string_pretty(&status)?));
                 }
             }
             Ok(())

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Crates of ours that a crate may use. Tools that stand outside (tests, benchmarks, fuzzing, xtask)
 /// are not listed: nothing may depend on them.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("daymark-cluster", &[]),
     ("daymark-abi", &[]),
     ("daymark-loader", &["daymark-abi"]),
@@ -16,7 +16,22 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("daymark-cni-spec", &[]),
     ("daymark-cni-plugin", &["daymark-cni-spec"]),
     ("daymark-cni", &["daymark-cni-spec", "daymark-cluster", "daymark-abi", "daymark-loader"]),
-    ("daymark", &["daymark-cluster", "daymark-source", "daymark-dns"]),
+    (
+        "daymark-agent",
+        &["daymark-cluster", "daymark-source", "daymark-abi", "daymark-loader", "daymark-cni"],
+    ),
+    ("daymark-lab", &["daymark-cni", "daymark-agent"]),
+    (
+        "daymark",
+        &[
+            "daymark-cluster",
+            "daymark-source",
+            "daymark-dns",
+            "daymark-cni",
+            "daymark-agent",
+            "daymark-lab",
+        ],
+    ),
 ];
 
 /// Libraries that only one of the crates above may name.
