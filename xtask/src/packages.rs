@@ -5,9 +5,10 @@ use std::process::Command;
 use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
-const TESTS: [(&str, &str); 7] = [
+const TESTS: [(&str, &str); 8] = [
     ("dig", "bind9-dnsutils"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("kdig", "knot-dnsutils"),

@@ -41,8 +41,12 @@ pub fn into_pod(ctx: &TcContext, packet: &Packet, endpoint: &Endpoint) -> Result
     Ok(unsafe { bpf_redirect_peer(endpoint.ifindex, 0) } as i32)
 }
 
+/// One hop less. The caller has seen that one is left.
+///
+/// # Errors
+/// Code of the drop reason.
 #[inline(always)]
-fn take_hop(ctx: &TcContext, packet: &Packet) -> Result<(), u8> {
+pub fn take_hop(ctx: &TcContext, packet: &Packet) -> Result<(), u8> {
     let hops = packet.hop_limit.wrapping_sub(1);
     let at = if packet.is_v4 == 1 { ETHERNET + 8 } else { ETHERNET + 7 };
     if packet.is_v4 == 1 {

@@ -16,6 +16,7 @@ mod masquerade;
 mod notify;
 mod overlay;
 mod packet;
+mod peer;
 mod pod;
 mod rewrite;
 mod sockets;

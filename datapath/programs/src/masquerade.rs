@@ -17,7 +17,7 @@ use crate::{
     conntrack, fragment,
     notify::cause,
     packet::{End, Packet, TransportAddress, is_echo},
-    rewrite,
+    peer, rewrite,
     tables::{ENDPOINTS, RANGES, SETTINGS},
 };
 
@@ -59,7 +59,7 @@ pub fn outbound(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
         }
     }
     if keeps_source(settings, &packet.destination) {
-        conntrack::mark(&key, KEEPS_SOURCE);
+        peer::track_through_stack(packet, seen.as_ref(), KEEPS_SOURCE);
         return Ok(());
     }
     let node = if packet.is_v4 == 1 { settings.node_ipv4 } else { settings.node_ipv6 };

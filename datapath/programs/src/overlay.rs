@@ -2,17 +2,17 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
-    helpers::generated::{bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
-    maps::lpm_trie::Key,
+    bindings::{BPF_F_TUNINFO_IPV6, bpf_tunnel_key},
+    helpers::generated::{bpf_skb_change_type, bpf_skb_get_tunnel_key},
     programs::TcContext,
 };
-use daymark_abi::{DropReason, counter, endpoint::Peer};
+use daymark_abi::{DropReason, counter};
 
 use crate::{
     NEXT, conntrack, fragment, guard, masquerade, notify,
     packet::{self, IPV4, IPV6, Packet},
-    tables::{PEERS, SETTINGS},
+    peer,
+    tables::{ENDPOINTS, SETTINGS},
 };
 
 /// `PACKET_HOST`: the frame is for this host, whatever MAC it was sent to.
@@ -52,7 +52,12 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     }
     // SAFETY: a live context.
     unsafe { bpf_skb_change_type(ctx.as_ptr().cast(), PACKET_HOST) };
-    Ok(NEXT)
+    // SAFETY: without preallocation an element is freed only after its readers.
+    let endpoint = unsafe { ENDPOINTS.get(&packet.destination) };
+    match endpoint.filter(|_| fragment::complete(packet, counter::FROM_OVERLAY)) {
+        Some(endpoint) => peer::arrive(ctx, packet, settings, endpoint),
+        None => Ok(NEXT),
+    }
 }
 
 /// What goes into a tunnel.
@@ -72,35 +77,25 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     }
     notify::count(counter::TO_OVERLAY, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Err(NO_TUNNEL) };
-    let peer: Option<&Peer> = PEERS.get(Key::new(128, packet.destination));
-    let Some(peer) = peer.filter(|peer| !peer.tunnel.is_none()) else { return Err(NO_TUNNEL) };
-    let mut key = empty_key();
-    key.tunnel_id = settings.vni;
-    key.tunnel_ttl = 64;
-    let mut flags = u64::from(BPF_F_ZERO_CSUM_TX);
-    if peer.tunnel.is_v4() {
-        key.__bindgen_anon_1.remote_ipv4 = u32::from_be(peer.tunnel.words[3]);
-    } else {
-        key.__bindgen_anon_1.remote_ipv6 = peer.tunnel.words;
-        flags = u64::from(BPF_F_TUNINFO_IPV6);
+    if peer::came_past_stack(ctx) {
+        return Ok(NEXT);
     }
-    let size = size_of::<bpf_tunnel_key>() as u32;
-    // SAFETY: a live context, and a key of that size.
-    let set = unsafe { bpf_skb_set_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, flags) };
-    if set != 0 {
-        return Err(NO_TUNNEL);
-    }
+    let peer = peer::of(&packet.destination).filter(|peer| !peer.tunnel.is_none());
+    let Some(peer) = peer else { return Err(NO_TUNNEL) };
+    peer::set_tunnel(ctx.skb.skb, settings, peer)?;
     reply(ctx, packet)?;
     Ok(NEXT)
 }
 
-/// What a pod answers through a port of this node to a pod of another one.
+/// Tracks what the stack sends, and translates what a pod answers through a port of this node.
 #[inline(always)]
 fn reply(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
     if packet.is_error == 1 || !fragment::complete(packet, counter::TO_OVERLAY) {
         return Ok(());
     }
-    match conntrack::peek(&packet.key(), packet) {
+    let seen = conntrack::peek(&packet.key(), packet);
+    peer::track_through_stack(packet, seen.as_ref(), 0);
+    match seen {
         Some(seen) => masquerade::host_port_reply(ctx, packet, &seen),
         None => Ok(()),
     }

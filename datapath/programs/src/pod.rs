@@ -4,7 +4,7 @@ use aya_ebpf::programs::TcContext;
 use daymark_abi::{
     DropReason, counter,
     endpoint::{Device, Endpoint, SHAPED},
-    flow::{HAIRPIN, THROUGH_STACK, TO_HOST_PORT, protocol},
+    flow::{HAIRPIN, THROUGH_STACK, TO_HOST_PORT},
     settings::Settings,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     guard::{self, Scope},
     host_port, masquerade, notify,
     packet::{self, ARP, End, IPV4, IPV6, Packet, TransportAddress},
-    rewrite,
+    peer, rewrite,
     tables::{DEVICES, ENDPOINTS, SETTINGS},
 };
 
@@ -49,6 +49,11 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     if host_port::is_node(settings, &packet.destination) {
         return to_node(ctx, packet, device);
     }
+    if device.flags & SHAPED == 0 {
+        if let Some(peer) = peer::of(&packet.destination) {
+            return peer::out(ctx, packet, settings, peer);
+        }
+    }
     if packet.is_error == 0 {
         track(packet, 0);
     }
@@ -83,32 +88,15 @@ fn to_neighbour(
         let goes_on = is_direct && !shaped && packet.hop_limit > 1;
         return if goes_on { deliver::into_pod(ctx, packet, endpoint) } else { Ok(NEXT) };
     }
-    let key = packet.key();
-    match conntrack::follow(&key, packet) {
+    if shaped || packet.hop_limit < 2 {
+        return Ok(NEXT);
+    }
+    match peer::goes_past_stack(packet, settings, || true) {
         Some(seen) => {
-            if seen.flow.flags & THROUGH_STACK != 0 || shaped || packet.hop_limit < 2 {
-                return Ok(NEXT);
-            }
             masquerade::host_port_reply(ctx, packet, &seen)?;
             deliver::into_pod(ctx, packet, endpoint)
         }
-        None => {
-            // The middle of a connection that the tables do not know may have been translated by
-            // the stack. With TCP it shows; of others one that is older than the tables does not.
-            let begins = if packet.protocol == protocol::TCP {
-                packet.is_syn()
-            } else {
-                conntrack::now() >= settings.known_from
-            };
-            if !begins || shaped || packet.hop_limit < 2 {
-                return Ok(NEXT);
-            }
-            // Without an entry the reply could not know which way to take.
-            if conntrack::begin(&key, packet, 0, &TransportAddress::default()).is_err() {
-                return Ok(NEXT);
-            }
-            deliver::into_pod(ctx, packet, endpoint)
-        }
+        None => Ok(NEXT),
     }
 }
 

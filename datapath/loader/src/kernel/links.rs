@@ -6,12 +6,13 @@
 use std::{
     net::UdpSocket,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, Program, SchedClassifier, TcAttachType,
+        LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType,
         links::{FdLink, PinnedLink},
         tc::TcAttachOptions,
     },
@@ -19,6 +20,9 @@ use aya::{
 
 use super::{kernel, sockets};
 use crate::DatapathError;
+
+/// How long a device may still have the program of a link that was removed before.
+const LETTING_GO: Duration = Duration::from_secs(2);
 
 /// A place where packets pass. Each has the program of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,8 +113,20 @@ impl Links {
         }
         let device = self.device(ifindex).map_err(kernel(&what))?;
         let program = self.program(hook)?;
-        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
-        let id = program.attach_with_options(&device, hook.side(), order).map_err(kernel(&what))?;
+        let deadline = Instant::now() + LETTING_GO;
+        let id = loop {
+            let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+            match program.attach_with_options(&device, hook.side(), order) {
+                // The kernel lets go of a link some time after its pin is removed.
+                Err(ProgramError::SyscallError(error))
+                    if error.io_error.kind() == std::io::ErrorKind::AlreadyExists
+                        && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                attached => break attached.map_err(kernel(&what))?,
+            }
+        };
         let link = program.take_link(id).map_err(kernel(&what))?;
         let link: FdLink = link.try_into().map_err(kernel(&what))?;
         link.pin(&pin).map_err(kernel(what))?;

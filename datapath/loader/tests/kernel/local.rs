@@ -179,6 +179,8 @@ fn what_is_pinned_outlives_its_process_and_is_taken_over() {
     node.space.within(|| {
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("removed");
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("no error twice");
+        node.kernel.add_endpoint(&other.endpoint).expect("added again at once");
+        node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("removed");
     });
     assert_eq!(node.kernel.endpoints().expect("endpoints"), std::slice::from_ref(&one.endpoint));
 }

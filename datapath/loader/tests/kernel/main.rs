@@ -17,3 +17,12 @@ fn runs_here() -> bool {
     }
     root
 }
+
+/// Whether the stack can be told to translate; says if not.
+fn has_nft() -> bool {
+    let found = std::process::Command::new("nft").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: there is no nft here");
+    }
+    found
+}

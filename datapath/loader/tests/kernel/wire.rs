@@ -163,6 +163,7 @@ fn pods_of_two_nodes_see_each_others_addresses() {
     route_natively(&other, &one);
     check_pods(&one, &other);
     assert_eq!(one.seen("from_overlay"), 0);
+    assert!(one.seen("from_wire") > 0);
 }
 
 fn check_pods(one: &Node, other: &Node) {
@@ -175,6 +176,71 @@ fn check_pods(one: &Node, other: &Node) {
     }
     for node in [one, other] {
         assert_eq!(node.kernel.drops().expect("counters"), []);
+        assert_eq!(node.seen("to_pod"), 0, "nothing went through the stack");
+    }
+}
+
+/// Has a node's stack translate a Service's address to a pod, as kube-proxy's rules do, and drop
+/// what its connection tracking finds invalid.
+fn translate(node: &Node, service: [&str; 2], to: &Pod) {
+    let rules = format!(
+        "table inet test {{
+            chain pre {{
+                type nat hook prerouting priority dstnat
+                ip daddr {} meta l4proto {{ tcp, udp }} dnat ip to {}
+                ip6 daddr {} meta l4proto {{ tcp, udp }} dnat ip6 to {}
+            }}
+            chain forward {{
+                type filter hook forward priority filter
+                ct state invalid drop
+            }}
+        }}",
+        service[0], to.v4, service[1], to.v6
+    );
+    node.space.within(|| {
+        let mut nft = std::process::Command::new("nft");
+        nft.args(["-f", "-"]).stdin(std::process::Stdio::piped());
+        let mut child = nft.spawn().expect("nft starts");
+        let mut input = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut input, rules.as_bytes()).expect("written");
+        drop(input);
+        assert!(child.wait().expect("waited").success());
+    });
+}
+
+#[test]
+fn what_the_stack_has_translated_is_answered_through_it() {
+    if !crate::runs_here() || !crate::has_nft() {
+        return;
+    }
+    for tunnelled in [false, true] {
+        let wire = Wire::new();
+        let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+        if tunnelled {
+            tunnel(&one, &other, 1);
+            tunnel(&other, &one, 1);
+        } else {
+            route_natively(&one, &other);
+            route_natively(&other, &one);
+        }
+        let (client, near, far) = (one.pod(5), one.pod(6), other.pod(7));
+        for (target, service) in
+            [(&near, ["10.96.0.1", "fd00:96::1"]), (&far, ["10.96.0.2", "fd00:96::2"])]
+        {
+            translate(&one, service, target);
+            for (own, virtual_address) in families(target).into_iter().zip(service) {
+                serve(&target.space, own, 80);
+                let service = SocketAddr::new(virtual_address.parse().expect("an address"), 80);
+                // Several times, and straight to the pod in between: each way has its own answer.
+                for _ in 0..3 {
+                    assert!(ask_udp(&client.space, service).is_some(), "UDP to {service}");
+                    assert!(ask_tcp(&client.space, service).is_some(), "TCP to {service}");
+                    assert!(ask_udp(&client.space, SocketAddr::new(own, 80)).is_some());
+                    assert!(ask_tcp(&client.space, SocketAddr::new(own, 80)).is_some());
+                }
+            }
+        }
+        assert_eq!(one.kernel.drops().expect("counters"), []);
     }
 }
 
