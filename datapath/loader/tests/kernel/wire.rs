@@ -390,3 +390,58 @@ fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
     let refused = pod.space.within(|| std::net::TcpStream::connect(("127.0.0.1", 8080)).is_err());
     assert!(refused);
 }
+
+/// A datagram that takes several packets, and its echo.
+fn echo_in_pieces(from: &Space, server: &Space, to: SocketAddr, port: u16) -> bool {
+    let listening = SocketAddr::new(to.ip(), port);
+    let socket = server.within(|| UdpSocket::bind((unspecified(to.ip()), port)).expect("bound"));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut buffer = vec![0; 10_000];
+            socket.set_read_timeout(Some(PATIENCE)).expect("set");
+            if let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..length], peer);
+            }
+        });
+        from.within(|| {
+            let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+            socket.connect(listening).expect("connected");
+            socket.set_read_timeout(Some(PATIENCE)).expect("set");
+            let sent: Vec<u8> = (0..8000u32).map(|n| n as u8).collect();
+            socket.send(&sent).expect("sent");
+            let mut buffer = vec![0; 10_000];
+            socket.recv(&mut buffer).is_ok_and(|length| buffer[..length] == sent)
+        })
+    })
+}
+
+#[test]
+fn datagrams_in_pieces_arrive_everywhere() {
+    if !crate::runs_here() {
+        return;
+    }
+    for tunnelled in [false, true] {
+        let wire = Wire::new();
+        let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+        if tunnelled {
+            tunnel(&one, &other, 1);
+            tunnel(&other, &one, 1);
+        } else {
+            route_natively(&one, &other);
+            route_natively(&other, &one);
+        }
+        let (client, near, far) = (one.pod(5), one.pod(6), other.pod(7));
+        let outside = OUTSIDE.map(|address| address.parse().expect("an address"));
+        for (port, (space, addresses)) in
+            [(&near.space, families(&near)), (&far.space, families(&far)), (&wire.outside, outside)]
+                .into_iter()
+                .enumerate()
+        {
+            for address in addresses {
+                let to = SocketAddr::new(address, 7000 + port as u16);
+                assert!(echo_in_pieces(&client.space, space, to, to.port()), "{to}");
+            }
+        }
+        assert_eq!(one.kernel.drops().expect("counters"), []);
+    }
+}
