@@ -9,6 +9,7 @@ mod batch;
 mod counters;
 mod endpoints;
 mod events;
+mod filters;
 mod links;
 mod object;
 mod sockets;
@@ -31,7 +32,7 @@ use parking_lot::Mutex;
 
 pub use counters::{Dropped, Traffic};
 pub use events::{EventStream, Told};
-pub use links::Foreign;
+pub use links::{Attachment, Foreign};
 pub use object::verified_instructions;
 pub use tables::Fill;
 pub use trial::Outcome;
@@ -78,6 +79,14 @@ impl Kernel {
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn open(root: &Root) -> Result<Kernel, DatapathError> {
+        Kernel::open_with(root, Attachment::Best)
+    }
+
+    /// The same, with programs put at devices in a certain way.
+    ///
+    /// # Errors
+    /// [`DatapathError::Kernel`].
+    pub fn open_with(root: &Root, attachment: Attachment) -> Result<Kernel, DatapathError> {
         let folder = root.bpffs.join(format!("{:016x}", daymark_abi::HASH));
         let links_folder = root.bpffs.join("links");
         for made in [&folder, &links_folder] {
@@ -85,7 +94,7 @@ impl Kernel {
         }
         let sizes = object::Sizes::for_memory(root.memory);
         let loaded = object::load(&folder, &sizes)?;
-        let mut links = Links::new(loaded.programs, links_folder)?;
+        let mut links = Links::new(loaded.programs, links_folder, attachment)?;
         let mut tables = loaded.tables;
         let mut settings = tables.settings.get(&0, 0)?.0;
         settings.netns = links.namespace_cookie()?;
@@ -127,7 +136,10 @@ impl Kernel {
         match std::fs::read_dir(root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(kernel(root.display())(error)),
-            Ok(_) => remove_folder(root),
+            Ok(_) => {
+                links::remove_filters(&root.join("links"))?;
+                remove_folder(root)
+            }
         }
     }
 

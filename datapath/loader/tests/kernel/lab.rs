@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use daymark_loader::{Bandwidth, Datapath, Endpoint, Kernel, Root};
+use daymark_loader::{Bandwidth, Datapath, Endpoint, Kernel, Root, kernel::Attachment};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A network namespace that goes with this value.
@@ -137,6 +137,15 @@ impl Node {
     /// The same with programs at the sockets of a cgroup.
     pub(crate) fn in_cgroup(number: u8, cgroup: Option<PathBuf>) -> Node {
         Node::made(number, cgroup, 1 << 28)
+    }
+
+    /// The same with programs as filters, as on older kernels.
+    pub(crate) fn with_filters(number: u8) -> Node {
+        let mut node = Node::new(number);
+        let open = || Kernel::open_with(&root(&node.bpffs, None, 1 << 28), Attachment::Filters);
+        let kernel = node.space.within(open);
+        node.kernel = kernel.expect("opened");
+        node
     }
 
     fn made(number: u8, cgroup: Option<PathBuf>, memory: u64) -> Node {

@@ -392,9 +392,8 @@ fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
 }
 
 /// A datagram that takes several packets, and its echo.
-fn echo_in_pieces(from: &Space, server: &Space, to: SocketAddr, port: u16) -> bool {
-    let listening = SocketAddr::new(to.ip(), port);
-    let socket = server.within(|| UdpSocket::bind((unspecified(to.ip()), port)).expect("bound"));
+fn echo_in_pieces(from: &Space, server: &Space, to: SocketAddr) -> bool {
+    let socket = server.within(|| UdpSocket::bind(to).expect("bound"));
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let mut buffer = vec![0; 10_000];
@@ -405,7 +404,7 @@ fn echo_in_pieces(from: &Space, server: &Space, to: SocketAddr, port: u16) -> bo
         });
         from.within(|| {
             let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
-            socket.connect(listening).expect("connected");
+            socket.connect(to).expect("connected");
             socket.set_read_timeout(Some(PATIENCE)).expect("set");
             let sent: Vec<u8> = (0..8000u32).map(|n| n as u8).collect();
             socket.send(&sent).expect("sent");
@@ -439,7 +438,7 @@ fn datagrams_in_pieces_arrive_everywhere() {
         {
             for address in addresses {
                 let to = SocketAddr::new(address, 7000 + port as u16);
-                assert!(echo_in_pieces(&client.space, space, to, to.port()), "{to}");
+                assert!(echo_in_pieces(&client.space, space, to), "{to}");
             }
         }
         assert_eq!(one.kernel.drops().expect("counters"), []);
