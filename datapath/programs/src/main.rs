@@ -11,6 +11,7 @@ mod conntrack;
 mod deliver;
 mod fragment;
 mod guard;
+mod header;
 mod host_port;
 mod masquerade;
 mod notify;

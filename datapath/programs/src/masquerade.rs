@@ -15,8 +15,9 @@ use daymark_abi::{
 
 use crate::{
     conntrack, fragment,
+    header::is_echo,
     notify::cause,
-    packet::{End, Packet, TransportAddress, is_echo},
+    packet::{End, Packet, TransportAddress},
     peer, rewrite,
     tables::{ENDPOINTS, RANGES, SETTINGS},
 };

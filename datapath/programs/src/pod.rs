@@ -106,6 +106,16 @@ fn to_node(ctx: &TcContext, packet: &mut Packet, device: &Device) -> Result<i32,
     if packet.is_error == 1 {
         return Ok(NEXT);
     }
+    let key = packet.key();
+    let seen = conntrack::follow(&key, packet);
+    if let Some(seen) = seen.filter(|seen| seen.is_reply) {
+        // An answer to the node, from whatever port it asked.
+        return if seen.flow.flags & HAIRPIN == 0 {
+            Ok(NEXT)
+        } else {
+            back_to_itself(ctx, packet, &seen)
+        };
+    }
     let asked = packet.end(End::Destination);
     if let Some(target) = host_port::target(packet.protocol, &asked, true) {
         // SAFETY: as in `from`.
@@ -116,27 +126,28 @@ fn to_node(ctx: &TcContext, packet: &mut Packet, device: &Device) -> Result<i32,
         if target.address.equals(&packet.source) {
             return to_itself(ctx, packet, &asked, &target, endpoint);
         }
-        host_port::lead(ctx, packet, &target, 0)?;
+        if !host_port::lead(ctx, packet, &target, 0)? {
+            return Ok(NEXT);
+        }
         let shaped = (device.flags | endpoint.flags) & SHAPED != 0;
         return if shaped { Ok(NEXT) } else { deliver::into_pod(ctx, packet, endpoint) };
     }
-    let key = packet.key();
-    match conntrack::follow(&key, packet) {
-        Some(seen) if seen.is_reply && seen.flow.flags & HAIRPIN != 0 => {
-            // SAFETY: as in `from`.
-            let Some(endpoint) = (unsafe { ENDPOINTS.get(&packet.source) }) else {
-                return Ok(NEXT);
-            };
-            let own = TransportAddress { address: packet.source, port: packet.destination_port };
-            let old = packet.replace_end(End::Destination, &own);
-            rewrite::end(ctx, packet, End::Destination, &old)?;
-            masquerade::host_port_reply(ctx, packet, &seen)?;
-            return deliver::into_pod(ctx, packet, endpoint);
-        }
-        Some(_) => {}
-        None => drop(conntrack::begin(&key, packet, 0, &TransportAddress::default())),
+    if seen.is_none() {
+        let _ = conntrack::begin(&key, packet, 0, &TransportAddress::default());
     }
     Ok(NEXT)
+}
+
+/// What a pod answers to itself through a port of the node.
+#[inline(always)]
+fn back_to_itself(ctx: &TcContext, packet: &mut Packet, seen: &conntrack::Seen) -> Result<i32, u8> {
+    // SAFETY: as in `from`.
+    let Some(endpoint) = (unsafe { ENDPOINTS.get(&packet.source) }) else { return Ok(NEXT) };
+    let own = TransportAddress { address: packet.source, port: packet.destination_port };
+    let old = packet.replace_end(End::Destination, &own);
+    rewrite::end(ctx, packet, End::Destination, &old)?;
+    masquerade::host_port_reply(ctx, packet, seen)?;
+    deliver::into_pod(ctx, packet, endpoint)
 }
 
 /// A pod reaches itself through a port of the node: it has to see the node as its peer.
@@ -151,7 +162,9 @@ fn to_itself(
     let node = TransportAddress { address: asked.address, port: packet.source_port };
     let old_source = packet.replace_end(End::Source, &node);
     let old_destination = packet.replace_end(End::Destination, target);
-    host_port::enter(packet, asked, HAIRPIN)?;
+    if !host_port::enter(packet, asked, HAIRPIN)? {
+        return Ok(NEXT);
+    }
     rewrite::end(ctx, packet, End::Source, &old_source)?;
     rewrite::end(ctx, packet, End::Destination, &old_destination)?;
     deliver::into_pod(ctx, packet, endpoint)

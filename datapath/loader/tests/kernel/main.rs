@@ -3,6 +3,7 @@
 
 mod faults;
 mod frame;
+mod host_ports;
 mod lab;
 mod local;
 mod masquerade;

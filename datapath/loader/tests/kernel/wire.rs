@@ -1,4 +1,4 @@
-//! Between nodes and to the outside: native routes, VXLAN, masquerade, host ports.
+//! Between nodes and to the outside: native routes, VXLAN, masquerade.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -6,22 +6,22 @@ use std::{
 };
 
 use daymark_abi::DropReason;
-use daymark_loader::{Datapath, HostPort, NodeSettings, Peer, Transport};
+use daymark_loader::{Datapath, NodeSettings, Peer};
 
 use crate::{
-    lab::{Cgroup, Node, Pod, Space, run},
+    lab::{Node, Pod, Space, run},
     local::{PATIENCE, ask_tcp, ask_udp, ask_udp_within, serve},
 };
 
 /// A segment that nodes are on; its own namespace is the outside.
-struct Wire {
-    outside: Space,
+pub(crate) struct Wire {
+    pub(crate) outside: Space,
 }
 
-const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+pub(crate) const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
 impl Wire {
-    fn new() -> Wire {
+    pub(crate) fn new() -> Wire {
         let outside = Space::new("out");
         outside.set(&[("ipv6/conf/default/accept_dad", "0")]);
         outside.ip("link add br0 type bridge\nlink set br0 up\n\
@@ -48,7 +48,7 @@ impl Wire {
     }
 }
 
-fn addresses(node: &Node) -> [IpAddr; 2] {
+pub(crate) fn addresses(node: &Node) -> [IpAddr; 2] {
     let host = 10 + node.number;
     [
         format!("192.0.2.{host}").parse().expect("v4"),
@@ -75,18 +75,18 @@ fn ranges(number: u8) -> Vec<ipnetwork::IpNetwork> {
 }
 
 /// A node on a wire, with masquerade.
-fn node_on(wire: &Wire, number: u8) -> Node {
+pub(crate) fn node_on(wire: &Wire, number: u8) -> Node {
     on_wire(wire, Node::new(number))
 }
 
-fn on_wire(wire: &Wire, node: Node) -> Node {
+pub(crate) fn on_wire(wire: &Wire, node: Node) -> Node {
     let uplink = wire.join(&node);
     let settings = settings(&node, uplink);
     node.space.within(|| node.kernel.configure(&settings).expect("configured"));
     node
 }
 
-fn route_natively(from: &Node, to: &Node) {
+pub(crate) fn route_natively(from: &Node, to: &Node) {
     let [v4, v6] = addresses(to);
     let [pods4, pods6] = ranges(to.number).try_into().expect("two");
     from.space.ip(&format!("route add {pods4} via {v4}\nroute add {pods6} via {v6}\n"));
@@ -95,7 +95,7 @@ fn route_natively(from: &Node, to: &Node) {
     from.kernel.set_peers(&peers).expect("peers");
 }
 
-fn families(pod: &Pod) -> [IpAddr; 2] {
+pub(crate) fn families(pod: &Pod) -> [IpAddr; 2] {
     [pod.v4, pod.v6]
 }
 
@@ -128,7 +128,7 @@ fn pods_reach_the_outside_from_the_nodes_address() {
     assert_eq!(node.kernel.drops().expect("counters"), []);
 }
 
-fn unspecified(like: IpAddr) -> IpAddr {
+pub(crate) fn unspecified(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() }
 }
 
@@ -291,104 +291,6 @@ fn tunnels_carry_both_families_and_refuse_other_networks() {
     one.kernel.set_peers(&[]).expect("peers");
     assert_eq!(ask_udp_within(&client.space, to, Duration::from_millis(200)), None);
     assert_eq!(one.dropped(DropReason::NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT), 1);
-}
-
-fn port(pod: &Pod, transport: Transport, v4: bool) -> HostPort {
-    let pod_address = if v4 { pod.v4 } else { pod.v6 };
-    HostPort {
-        transport,
-        host_address: unspecified(pod_address),
-        host_port: 8080,
-        pod_address,
-        pod_port: 80,
-    }
-}
-
-#[test]
-fn a_port_of_the_node_leads_to_its_pod_from_everywhere() {
-    if !crate::runs_here() {
-        return;
-    }
-    let wire = Wire::new();
-    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
-    route_natively(&one, &other);
-    route_natively(&other, &one);
-    let (pod, neighbour, remote) = (one.pod(5), one.pod(6), other.pod(7));
-    let ports: Vec<HostPort> = [Transport::Tcp, Transport::Udp]
-        .into_iter()
-        .flat_map(|transport| [port(&pod, transport, true), port(&pod, transport, false)])
-        .collect();
-    one.kernel.open_host_ports(&ports).expect("open");
-    let node = addresses(&one);
-    for (own, to) in families(&pod).into_iter().zip(node) {
-        serve(&pod.space, own, 80);
-        let to = SocketAddr::new(to, 8080);
-        let is_v4 = own.is_ipv4();
-        let of = |pod: &Pod| if is_v4 { pod.v4 } else { pod.v6 };
-        let outside = OUTSIDE[usize::from(!is_v4)].parse().expect("an address");
-        // What each is seen as: a pod of another node as that node, for this is no pod's address.
-        let remote_as = addresses(&other)[usize::from(!is_v4)];
-        for (from, seen_as) in [
-            (&wire.outside, outside),
-            (&neighbour.space, of(&neighbour)),
-            (&pod.space, to.ip()),
-            (&remote.space, remote_as),
-        ] {
-            let udp = ask_udp(from, to).map(|seen| seen.ip());
-            assert_eq!(udp, Some(seen_as), "UDP from {} to {to}", from.name);
-            let tcp = ask_tcp(from, to).map(|seen| seen.ip());
-            assert_eq!(tcp, Some(seen_as), "TCP from {} to {to}", from.name);
-        }
-    }
-    // The next holder has the port's traffic at once, on the client's same socket too.
-    one.kernel.close_host_ports(pod.v4).expect("closed");
-    one.kernel.open_host_ports(&[port(&neighbour, Transport::Udp, true)]).expect("open");
-    serve(&neighbour.space, neighbour.v4, 80);
-    assert!(ask_udp(&wire.outside, SocketAddr::new(node[0], 8080)).is_some());
-    assert_eq!(one.kernel.drops().expect("counters"), []);
-}
-
-#[test]
-fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
-    if !crate::runs_here() {
-        return;
-    }
-    let Some(cgroup) = Cgroup::new() else {
-        eprintln!("skipped: no cgroup v2 here");
-        return;
-    };
-    let wire = Wire::new();
-    let mut node = on_wire(&wire, Node::in_cgroup(1, Some(cgroup.path.clone())));
-    let pod = node.pod(5);
-    for transport in [Transport::Tcp, Transport::Udp] {
-        let ports = [port(&pod, transport, true), port(&pod, transport, false)];
-        node.kernel.open_host_ports(&ports).expect("open");
-    }
-    serve(&pod.space, pod.v4, 80);
-    serve(&pod.space, pod.v6, 80);
-    let check = |node: &Node| {
-        let [node4, node6] = addresses(node);
-        for to in [[127, 0, 0, 1].into(), "::1".parse().expect("loopback"), node4, node6] {
-            let to = SocketAddr::new(to, 8080);
-            assert!(ask_tcp(&node.space, to).is_some(), "TCP to {to}");
-            assert!(ask_udp(&node.space, to).is_some(), "UDP to {to}");
-            node.space.within(|| {
-                let stream = std::net::TcpStream::connect(to).expect("connected");
-                assert_eq!(stream.peer_addr().expect("a peer"), to, "the peer that was asked for");
-                let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
-                socket.set_read_timeout(Some(PATIENCE)).expect("set");
-                socket.send_to(b"?", to).expect("sent");
-                let (_, from) = socket.recv_from(&mut [0; 100]).expect("answered");
-                assert_eq!(from, to, "without a connection too");
-            });
-        }
-    };
-    check(&node);
-    node.restart();
-    check(&node);
-    // In a pod it is the pod itself.
-    let refused = pod.space.within(|| std::net::TcpStream::connect(("127.0.0.1", 8080)).is_err());
-    assert!(refused);
 }
 
 /// A datagram that takes several packets, and its echo.
