@@ -6,6 +6,8 @@
 //! the old ones; the old programs run on theirs until each link has been given its new program.
 
 mod batch;
+mod bpffs;
+mod connections;
 mod counters;
 mod endpoints;
 mod events;
@@ -13,7 +15,6 @@ mod filters;
 mod links;
 mod object;
 mod sockets;
-mod sweep;
 mod tables;
 mod trial;
 
@@ -25,11 +26,13 @@ use std::{
 
 use daymark_abi::{
     endpoint::Peer as PeerValue,
+    flow::{Flow, FlowKey},
     host_port::{HostPortKey, Target},
     settings::{KEEPS_SOURCE, MASQUERADE, Settings},
 };
 use parking_lot::Mutex;
 
+pub use bpffs::mount_bpffs;
 pub use counters::{Dropped, Traffic};
 pub use events::{EventStream, Told};
 pub use links::{Attachment, Foreign};
@@ -192,13 +195,21 @@ impl Kernel {
         EventStream::open(&self.folder)
     }
 
+    /// All connections that programs know, for people and tests: there may be hundreds of thousands.
+    ///
+    /// # Errors
+    /// [`DatapathError::Kernel`].
+    pub fn connections(&self) -> Result<Vec<(FlowKey, Flow)>, DatapathError> {
+        connections::all(&self.folder)
+    }
+
     /// Removes connections whose time is over, and gives how many there were. Programs take them for
     /// gone anyway; to be called every few seconds, so that they take no place.
     ///
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn sweep(&self) -> Result<usize, DatapathError> {
-        sweep::sweep(&self.folder)
+        connections::sweep(&self.folder)
     }
 }
 

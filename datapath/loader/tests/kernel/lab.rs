@@ -9,7 +9,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use daymark_loader::{Bandwidth, Datapath, Endpoint, Kernel, Root, kernel::Attachment};
+use daymark_loader::{
+    Bandwidth, Datapath, Endpoint, Kernel, Root,
+    kernel::{Attachment, mount_bpffs},
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A network namespace that goes with this value.
@@ -102,7 +105,8 @@ impl BpfFs {
     pub(crate) fn new() -> BpfFs {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().to_path_buf();
-        run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&path));
+        mount_bpffs(&path).expect("mounted");
+        mount_bpffs(&path).expect("mounted already");
         BpfFs { path, _folder: folder }
     }
 }

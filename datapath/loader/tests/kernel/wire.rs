@@ -346,3 +346,31 @@ fn datagrams_in_pieces_arrive_everywhere() {
         assert_eq!(one.kernel.drops().expect("counters"), []);
     }
 }
+
+#[test]
+fn thousands_of_peers_are_set_and_too_many_refused() {
+    if !crate::runs_here() {
+        return;
+    }
+    let node = Node::new(1);
+    let peers = |count: u32| -> Vec<Peer> {
+        let range = |number: u32| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + (number << 8));
+            ipnetwork::IpNetwork::new(address.into(), 24).expect("a range")
+        };
+        let tunnel = Some("192.0.2.77".parse().expect("an address"));
+        (0..count).map(|number| Peer { pods: range(number), tunnel }).collect()
+    };
+    let entries = || {
+        let tables = node.kernel.tables().expect("tables");
+        tables.into_iter().find(|fill| fill.table == "PEERS").expect("a table").entries
+    };
+    for count in [5000, 5000, 4000, 0, 7000] {
+        node.kernel.set_peers(&peers(count)).expect("set");
+        assert_eq!(entries(), u64::from(count));
+    }
+    let full = node.kernel.set_peers(&peers(20_000)).expect_err("refused");
+    assert_eq!(full.to_string(), "the table PEERS is full: it holds 16384 entries");
+    node.kernel.set_peers(&peers(1)).expect("set");
+    assert_eq!(entries(), 1);
+}
