@@ -95,6 +95,11 @@ impl Kernel {
         for made in [&folder, &links_folder] {
             std::fs::create_dir_all(made).map_err(kernel(made.display()))?;
         }
+        if !bpffs::is_bpffs(&folder).map_err(kernel(folder.display()))? {
+            return Err(kernel(root.bpffs.display())(
+                "is not on a BPF file system: mount one there",
+            ));
+        }
         let sizes = object::Sizes::for_memory(root.memory);
         let loaded = object::load(&folder, &sizes)?;
         let mut links = Links::new(loaded.programs, links_folder, attachment)?;

@@ -33,21 +33,7 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     packet.read(ctx, ethertype)?;
     notify::count(counter::FROM_OVERLAY, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Err(WRONG_NETWORK) };
-    let mut key = empty_key();
-    let size = size_of::<bpf_tunnel_key>() as u32;
-    // SAFETY: a live context, and a key of that size. Both families have the VNI at the same place.
-    let got = unsafe { bpf_skb_get_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, 0) };
-    // SAFETY: as above, for tunnels over IPv6.
-    let got = got.min(0) == 0
-        || unsafe {
-            bpf_skb_get_tunnel_key(
-                ctx.as_ptr().cast(),
-                &raw mut key,
-                size,
-                u64::from(BPF_F_TUNINFO_IPV6),
-            ) == 0
-        };
-    if !got || key.tunnel_id != settings.vni {
+    if vni(ctx) != Some(settings.vni) {
         return Err(WRONG_NETWORK);
     }
     // SAFETY: a live context.
@@ -101,8 +87,18 @@ fn reply(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
     }
 }
 
+/// The network identifier that came with the packet, whichever family the tunnel runs over.
 #[inline(always)]
-fn empty_key() -> bpf_tunnel_key {
+fn vni(ctx: &TcContext) -> Option<u32> {
     // SAFETY: numbers and arrays of numbers, for which zeros are valid.
-    unsafe { core::mem::zeroed() }
+    let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
+    let size = size_of::<bpf_tunnel_key>() as u32;
+    for flags in [0, u64::from(BPF_F_TUNINFO_IPV6)] {
+        // SAFETY: a live context, and a key of that size.
+        let got = unsafe { bpf_skb_get_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, flags) };
+        if got == 0 {
+            return Some(key.tunnel_id);
+        }
+    }
+    None
 }

@@ -17,8 +17,13 @@ const MAGIC: u32 = 0xcafe_4a11;
 /// What the kernel said, for example that the caller is not root.
 pub fn mount_bpffs(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    if statfs(folder)?.f_type as u32 == MAGIC {
+    if is_bpffs(folder)? {
         return Ok(());
     }
     Ok(mount("bpf", folder, "bpf", MountFlags::empty(), None)?)
+}
+
+/// Whether this folder lies on a BPF file system.
+pub(super) fn is_bpffs(folder: &Path) -> io::Result<bool> {
+    Ok(statfs(folder)?.f_type as u32 == MAGIC)
 }

@@ -246,12 +246,17 @@ fn what_the_stack_has_translated_is_answered_through_it() {
 
 /// Makes the tunnel device and what leads into it.
 fn tunnel(from: &Node, to: &Node, vni: u32) {
+    tunnel_over(from, to, vni, 0);
+}
+
+/// Over the addresses of the first or the second family.
+fn tunnel_over(from: &Node, to: &Node, vni: u32, family: usize) {
     let number = to.number;
     from.space.ip(&format!(
         "link add daymark_vxlan type vxlan external dstport 8472\nlink set daymark_vxlan up\n\
-         route add 10.244.{number}.0/24 dev daymark_vxlan src 10.244.{}.1\n\
-         route add fd00:244:{number}::/64 dev daymark_vxlan\n",
-        from.number
+         route add 10.244.{number}.0/24 dev daymark_vxlan src 10.244.{own}.1\n\
+         route add fd00:244:{number}::/64 dev daymark_vxlan src fd00:244:{own}::1\n",
+        own = from.number
     ));
     run(std::process::Command::new("ip").args(["-n", &from.space.name, "link", "set"]).args([
         "daymark_vxlan",
@@ -262,10 +267,32 @@ fn tunnel(from: &Node, to: &Node, vni: u32) {
     let vxlan = from.space.device("daymark_vxlan").0;
     let settings = NodeSettings { vxlan_ifindex: Some(vxlan), vni, ..settings(from, uplink) };
     from.space.within(|| from.kernel.configure(&settings).expect("configured"));
-    let end = addresses(to)[0];
+    let end = addresses(to)[family];
     let peers: Vec<Peer> =
         ranges(number).into_iter().map(|pods| Peer { pods, tunnel: Some(end) }).collect();
     from.kernel.set_peers(&peers).expect("peers");
+}
+
+#[test]
+fn tunnels_run_over_ipv6_too_and_lead_from_a_node_to_pods_of_the_other() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+    tunnel_over(&one, &other, 7, 1);
+    tunnel_over(&other, &one, 7, 1);
+    check_pods(&one, &other);
+    assert!(one.seen("from_overlay") > 0 && one.seen("to_overlay") > 0);
+    // A node is seen as its gateway, to which there is a way back through the tunnel.
+    let pod = other.pod(9);
+    for (own, gateway) in families(&pod).into_iter().zip(["10.244.1.1", "fd00:244:1::1"]) {
+        serve(&pod.space, own, 80);
+        let gateway: IpAddr = gateway.parse().expect("an address");
+        let to = SocketAddr::new(own, 80);
+        assert_eq!(ask_tcp(&one.space, to).map(|seen| seen.ip()), Some(gateway));
+        assert_eq!(ask_udp(&one.space, to).map(|seen| seen.ip()), Some(gateway));
+    }
 }
 
 #[test]
