@@ -188,7 +188,7 @@ impl Kernel {
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn tables(&self) -> Result<Vec<Fill>, DatapathError> {
-        self.state.lock().tables.fill(&self.folder)
+        tables::fill(&self.folder)
     }
 
     /// The events of the programs. Every call gives a reader of the same buffer, and an event is
