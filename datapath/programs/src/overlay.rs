@@ -76,7 +76,10 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
 /// Tracks what the stack sends, and translates what a pod answers through a port of this node.
 #[inline(always)]
 fn reply(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
-    if packet.is_error == 1 || !fragment::complete(packet, counter::TO_OVERLAY) {
+    if packet.is_error == 1 {
+        return masquerade::translate_error(ctx, packet).map(drop);
+    }
+    if !fragment::complete(packet, counter::TO_OVERLAY) {
         return Ok(());
     }
     let seen = conntrack::peek(&packet.key(), packet);

@@ -185,7 +185,11 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         return Ok(NEXT);
     }
     notify::count(counter::TO_POD, packet.length);
-    if packet.is_error == 1 || !fragment::complete(packet, counter::TO_POD) {
+    if packet.is_error == 1 {
+        masquerade::translate_error(ctx, packet)?;
+        return Ok(NEXT);
+    }
+    if !fragment::complete(packet, counter::TO_POD) {
         return Ok(NEXT);
     }
     let key = packet.key();

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use daymark_loader::{Datapath, HostPort, Transport};
 
 use crate::{
-    lab::{Cgroup, Node, Pod},
+    lab::{Cgroup, Node, Pod, Space},
     local::{PATIENCE, ask_tcp, ask_udp, serve},
     wire::{OUTSIDE, Wire, addresses, families, node_on, on_wire, route_natively, unspecified},
 };
@@ -106,6 +106,39 @@ fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
     // In a pod it is the pod itself.
     let refused = pod.space.within(|| TcpStream::connect(("127.0.0.1", 8080)).is_err());
     assert!(refused);
+}
+
+/// Whether a datagram to this address is answered by an ICMP error, as the sender's socket sees it.
+fn is_refused(from: &Space, to: SocketAddr) -> bool {
+    from.within(|| {
+        let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+        socket.connect(to).expect("connected");
+        socket.set_read_timeout(Some(PATIENCE)).expect("set");
+        socket.send(b"?").expect("sent");
+        let refused = std::io::ErrorKind::ConnectionRefused;
+        socket.recv(&mut [0; 10]).is_err_and(|error| error.kind() == refused)
+    })
+}
+
+#[test]
+fn a_pod_that_does_not_listen_is_told_to_whoever_asked_the_port() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+    route_natively(&one, &other);
+    route_natively(&other, &one);
+    let (pod, neighbour, remote) = (one.pod(5), one.pod(6), other.pod(7));
+    let ports = [port(&pod, Transport::Udp, true), port(&pod, Transport::Udp, false)];
+    one.kernel.open_host_ports(&ports).expect("open");
+    for to in addresses(&one) {
+        let to = SocketAddr::new(to, 8080);
+        for from in [&wire.outside, &neighbour.space, &remote.space] {
+            assert!(is_refused(from, to), "from {} to {to}", from.name);
+        }
+    }
+    assert_eq!(one.kernel.drops().expect("counters"), []);
 }
 
 /// Connects from a certain port of this namespace and asks for the address that is seen.
