@@ -8,6 +8,7 @@ use crate::shell::{execute, is_installed};
 const TESTS: [(&str, &str); 8] = [
     ("dig", "bind9-dnsutils"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("kdig", "knot-dnsutils"),

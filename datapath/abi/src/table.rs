@@ -78,7 +78,7 @@ pub const ALL: &[Table] = &[
 pub const EVENTS_SIZE: u32 = 1 << 20;
 
 /// Stands for everything above: two builds with the same hash may share their tables. What values
-/// mean is not in it; whoever changes a meaning changes [`MEANING`].
+/// mean is not in it; whoever changes a meaning changes `MEANING`.
 pub const HASH: u64 = {
     let mut hash = hashed(0xcbf2_9ce4_8422_2325, MEANING);
     let mut at = 0;

@@ -6,13 +6,15 @@
 //! the old ones; the old programs run on theirs until each link has been given its new program.
 
 mod batch;
+mod bpffs;
+mod connections;
 mod counters;
 mod endpoints;
 mod events;
+mod filters;
 mod links;
 mod object;
 mod sockets;
-mod sweep;
 mod tables;
 mod trial;
 
@@ -24,14 +26,16 @@ use std::{
 
 use daymark_abi::{
     endpoint::Peer as PeerValue,
+    flow::{Flow, FlowKey},
     host_port::{HostPortKey, Target},
     settings::{KEEPS_SOURCE, MASQUERADE, Settings},
 };
 use parking_lot::Mutex;
 
+pub use bpffs::mount_bpffs;
 pub use counters::{Dropped, Traffic};
 pub use events::{EventStream, Told};
-pub use links::Foreign;
+pub use links::{Attachment, Foreign};
 pub use object::verified_instructions;
 pub use tables::Fill;
 pub use trial::Outcome;
@@ -78,14 +82,27 @@ impl Kernel {
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn open(root: &Root) -> Result<Kernel, DatapathError> {
+        Kernel::open_with(root, Attachment::Best)
+    }
+
+    /// The same, with programs put at devices in a certain way.
+    ///
+    /// # Errors
+    /// [`DatapathError::Kernel`].
+    pub fn open_with(root: &Root, attachment: Attachment) -> Result<Kernel, DatapathError> {
         let folder = root.bpffs.join(format!("{:016x}", daymark_abi::HASH));
         let links_folder = root.bpffs.join("links");
         for made in [&folder, &links_folder] {
             std::fs::create_dir_all(made).map_err(kernel(made.display()))?;
         }
+        if !bpffs::is_bpffs(&folder).map_err(kernel(folder.display()))? {
+            return Err(kernel(root.bpffs.display())(
+                "is not on a BPF file system: mount one there",
+            ));
+        }
         let sizes = object::Sizes::for_memory(root.memory);
         let loaded = object::load(&folder, &sizes)?;
-        let mut links = Links::new(loaded.programs, links_folder)?;
+        let mut links = Links::new(loaded.programs, links_folder, attachment)?;
         let mut tables = loaded.tables;
         let mut settings = tables.settings.get(&0, 0)?.0;
         settings.netns = links.namespace_cookie()?;
@@ -127,7 +144,10 @@ impl Kernel {
         match std::fs::read_dir(root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(kernel(root.display())(error)),
-            Ok(_) => remove_folder(root),
+            Ok(_) => {
+                links::remove_filters(&root.join("links"))?;
+                remove_folder(root)
+            }
         }
     }
 
@@ -168,7 +188,7 @@ impl Kernel {
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn tables(&self) -> Result<Vec<Fill>, DatapathError> {
-        self.state.lock().tables.fill(&self.folder)
+        tables::fill(&self.folder)
     }
 
     /// The events of the programs. Every call gives a reader of the same buffer, and an event is
@@ -180,13 +200,21 @@ impl Kernel {
         EventStream::open(&self.folder)
     }
 
+    /// All connections that programs know, for people and tests: there may be hundreds of thousands.
+    ///
+    /// # Errors
+    /// [`DatapathError::Kernel`].
+    pub fn connections(&self) -> Result<Vec<(FlowKey, Flow)>, DatapathError> {
+        connections::all(&self.folder)
+    }
+
     /// Removes connections whose time is over, and gives how many there were. Programs take them for
     /// gone anyway; to be called every few seconds, so that they take no place.
     ///
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn sweep(&self) -> Result<usize, DatapathError> {
-        sweep::sweep(&self.folder)
+        connections::sweep(&self.folder)
     }
 }
 

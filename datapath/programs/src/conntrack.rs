@@ -20,8 +20,9 @@ use daymark_abi::{
 };
 
 use crate::{
+    header::tcp,
     notify::cause,
-    packet::{Packet, TransportAddress, tcp},
+    packet::{Packet, TransportAddress},
     tables::{ESTABLISHED, YOUNG},
 };
 

@@ -1,11 +1,7 @@
 //! Into a pod of this node without the stack.
 
 use aya_ebpf::{
-    EbpfContext,
-    helpers::{
-        bpf_redirect_peer,
-        generated::{bpf_l3_csum_replace, bpf_skb_store_bytes},
-    },
+    EbpfContext, helpers::bpf_redirect_peer, helpers::generated::bpf_skb_pull_data,
     programs::TcContext,
 };
 use daymark_abi::{DropReason, counter, endpoint::Endpoint};
@@ -17,6 +13,9 @@ use crate::{
 
 const INVALID: u8 = DropReason::INVALID_PACKET_DROPPED.0;
 
+/// Octets of a frame that lie in one piece: an Ethernet and an IPv4 header.
+const HEAD: usize = 34;
+
 /// Moves the packet into the pod, as a router would: one hop less, from the host end's MAC to the
 /// pod's. The caller has seen that a hop is left.
 ///
@@ -25,40 +24,51 @@ const INVALID: u8 = DropReason::INVALID_PACKET_DROPPED.0;
 #[inline(always)]
 pub fn into_pod(ctx: &TcContext, packet: &Packet, endpoint: &Endpoint) -> Result<i32, u8> {
     take_hop(ctx, packet)?;
-    let mut macs = [0u8; 12];
-    for at in 0..6 {
-        macs[at] = endpoint.pod_mac[at];
-        macs[at + 6] = endpoint.host_mac[at];
-    }
-    // SAFETY: 12 octets; the offset is checked by the helper.
-    let stored =
-        unsafe { bpf_skb_store_bytes(ctx.as_ptr().cast(), 0, macs.as_ptr().cast(), 12, 0) };
-    if stored != 0 {
-        return Err(INVALID);
+    let frame = head(ctx).ok_or(INVALID)?;
+    // SAFETY: `head` has shown that this many octets are there.
+    unsafe {
+        *frame.cast::<[u8; 6]>() = endpoint.pod_mac;
+        *frame.add(6).cast::<[u8; 6]>() = endpoint.host_mac;
     }
     notify::count(counter::DIRECT, packet.length);
     // SAFETY: the helper has no conditions.
     Ok(unsafe { bpf_redirect_peer(endpoint.ifindex, 0) } as i32)
 }
 
+/// One hop less. The caller has seen that one is left.
+///
+/// # Errors
+/// Code of the drop reason.
 #[inline(always)]
-fn take_hop(ctx: &TcContext, packet: &Packet) -> Result<(), u8> {
+pub fn take_hop(ctx: &TcContext, packet: &Packet) -> Result<(), u8> {
+    let frame = match head(ctx) {
+        Some(frame) => frame,
+        None => {
+            // SAFETY: a live context.
+            unsafe { bpf_skb_pull_data(ctx.as_ptr().cast(), HEAD as u32) };
+            head(ctx).ok_or(INVALID)?
+        }
+    };
     let hops = packet.hop_limit.wrapping_sub(1);
-    let at = if packet.is_v4 == 1 { ETHERNET + 8 } else { ETHERNET + 7 };
-    if packet.is_v4 == 1 {
-        // The checksum counts 16 bits at a time: TTL, then protocol.
-        let from = u16::from_ne_bytes([packet.hop_limit, 0]);
-        let to = u16::from_ne_bytes([hops, 0]);
-        // SAFETY: a live context; the offset is checked by the helper.
-        let changed = unsafe {
-            bpf_l3_csum_replace(ctx.as_ptr().cast(), ETHERNET + 10, from.into(), to.into(), 2)
-        };
-        if changed != 0 {
-            return Err(INVALID);
+    // SAFETY: as in `into_pod`.
+    unsafe {
+        if packet.is_v4 == 1 {
+            *frame.add(ETHERNET as usize + 8) = hops;
+            // The sum counts the TTL as the higher octet of a word: it grows by what that loses
+            // (RFC 1624).
+            let place = frame.add(ETHERNET as usize + 10).cast::<u16>();
+            let sum = u32::from(place.read_unaligned()) + u32::from(0x0100u16.to_be());
+            place.write_unaligned((sum + (sum >> 16)) as u16);
+        } else {
+            *frame.add(ETHERNET as usize + 7) = hops;
         }
     }
-    let from = core::ptr::from_ref(&hops).cast();
-    // SAFETY: one octet; the offset is checked by the helper.
-    let stored = unsafe { bpf_skb_store_bytes(ctx.as_ptr().cast(), at, from, 1, 0) };
-    if stored == 0 { Ok(()) } else { Err(INVALID) }
+    Ok(())
+}
+
+/// The first octets of the frame, if they lie in one piece.
+#[inline(always)]
+fn head(ctx: &TcContext) -> Option<*mut u8> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + HEAD > end { None } else { Some(start as *mut u8) }
 }

@@ -53,7 +53,8 @@ fn look_up(key: &HostPortKey) -> Option<TransportAddress> {
     found.map(|target| TransportAddress { address: target.address, port: target.port })
 }
 
-/// Leads a packet to the pod and enters the connection.
+/// Leads a packet to the pod and enters the connection. False, with the packet as it was, if it
+/// belongs to no connection through this port.
 ///
 /// # Errors
 /// Code of the drop reason.
@@ -63,18 +64,24 @@ pub fn lead(
     packet: &mut Packet,
     target: &TransportAddress,
     flags: u8,
-) -> Result<(), u8> {
+) -> Result<bool, u8> {
     let old = packet.replace_end(End::Destination, target);
-    enter(packet, &old, flags)?;
-    rewrite::end(ctx, packet, End::Destination, &old)
+    if !enter(packet, &old, flags)? {
+        packet.replace_end(End::Destination, &old);
+        return Ok(false);
+    }
+    rewrite::end(ctx, packet, End::Destination, &old)?;
+    Ok(true)
 }
 
-/// Enters the connection of a packet that was sent to `asked` and is led to where it says now.
+/// Enters the connection of a packet that was sent to `asked` and is led to where it says now. False
+/// if it is in the middle of a TCP connection that is not known: the node itself may have begun one
+/// from the port.
 ///
 /// # Errors
 /// Code of the drop reason.
 #[inline(always)]
-pub fn enter(packet: &Packet, asked: &TransportAddress, flags: u8) -> Result<(), u8> {
+pub fn enter(packet: &Packet, asked: &TransportAddress, flags: u8) -> Result<bool, u8> {
     let key = packet.key();
     let known = conntrack::follow(&key, packet).is_some_and(|seen| {
         seen.flow.flags & TO_HOST_PORT != 0
@@ -82,9 +89,13 @@ pub fn enter(packet: &Packet, asked: &TransportAddress, flags: u8) -> Result<(),
             && seen.flow.nat_address.equals(&asked.address)
     });
     if known {
-        return Ok(());
+        return Ok(true);
     }
-    conntrack::begin(&key, packet, TO_HOST_PORT | flags, asked).map(drop)
+    if packet.protocol == protocol::TCP && !packet.is_syn() {
+        return Ok(false);
+    }
+    conntrack::begin(&key, packet, TO_HOST_PORT | flags, asked)?;
+    Ok(true)
 }
 
 /// An ICMP error about what a pod has sent through a port of the node goes to that pod.

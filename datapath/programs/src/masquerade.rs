@@ -15,9 +15,10 @@ use daymark_abi::{
 
 use crate::{
     conntrack, fragment,
+    header::is_echo,
     notify::cause,
-    packet::{End, Packet, TransportAddress, is_echo},
-    rewrite,
+    packet::{End, Packet, TransportAddress},
+    peer, rewrite,
     tables::{ENDPOINTS, RANGES, SETTINGS},
 };
 
@@ -59,7 +60,7 @@ pub fn outbound(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
         }
     }
     if keeps_source(settings, &packet.destination) {
-        conntrack::mark(&key, KEEPS_SOURCE);
+        peer::track_through_stack(packet, seen.as_ref(), KEEPS_SOURCE);
         return Ok(());
     }
     let node = if packet.is_v4 == 1 { settings.node_ipv4 } else { settings.node_ipv6 };
@@ -198,22 +199,37 @@ fn spread(packet: &Packet) -> u32 {
     hash ^ (hash >> 16)
 }
 
-/// A pod's ICMP error about what reached it through a translation leaves as the node's, about the
-/// packet that the other side has sent.
+/// A pod's ICMP error that leaves the node: about what reached it through a translation as the other
+/// side has sent it, about anything else as it is, if it may leave so.
 #[inline(always)]
 fn error(ctx: &TcContext, packet: &mut Packet, settings: &Settings) -> Result<(), u8> {
+    let translated = translate_error(ctx, packet)?;
+    if translated || keeps_source(settings, &packet.destination) { Ok(()) } else { Err(NO_PORT) }
+}
+
+/// A pod's ICMP error about what reached it through a translation becomes the node's, about the
+/// packet that the other side has sent. False, with nothing changed, if it is about anything else.
+///
+/// # Errors
+/// Code of the drop reason.
+#[inline(always)]
+pub fn translate_error(ctx: &TcContext, packet: &mut Packet) -> Result<bool, u8> {
     let mut quoted = Packet::default();
-    packet.read_quoted(ctx, &mut quoted)?;
-    let seen = conntrack::peek(&quoted.key(), &quoted);
-    let translated = seen.filter(|seen| seen.flow.flags & (MASQUERADED | TO_HOST_PORT) != 0);
-    let Some(seen) = translated else {
-        return if keeps_source(settings, &packet.destination) { Ok(()) } else { Err(NO_PORT) };
-    };
+    if packet.read_quoted(ctx, &mut quoted).is_err() {
+        return Ok(false);
+    }
+    let Some(seen) = conntrack::peek(&quoted.key(), &quoted) else { return Ok(false) };
+    // What was sent to a port of the node begins a connection; what a masqueraded one gets answers.
+    let by = if seen.is_reply { MASQUERADED } else { TO_HOST_PORT };
+    if seen.flow.flags & by == 0 {
+        return Ok(false);
+    }
     let new = TransportAddress { address: seen.flow.nat_address, port: seen.flow.nat_port };
     rewrite::quoted(ctx, packet, &quoted, End::Destination, &new)?;
     let source = TransportAddress { address: new.address, port: packet.source_port };
     let old = packet.replace_end(End::Source, &source);
-    rewrite::end(ctx, packet, End::Source, &old)
+    rewrite::end(ctx, packet, End::Source, &old)?;
+    Ok(true)
 }
 
 /// Brings what comes back from the wire to the pod. False if it is none of ours.

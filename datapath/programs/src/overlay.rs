@@ -2,17 +2,17 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
-    helpers::generated::{bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
-    maps::lpm_trie::Key,
+    bindings::{BPF_F_TUNINFO_IPV6, bpf_tunnel_key},
+    helpers::generated::{bpf_skb_change_type, bpf_skb_get_tunnel_key},
     programs::TcContext,
 };
-use daymark_abi::{DropReason, counter, endpoint::Peer};
+use daymark_abi::{DropReason, counter};
 
 use crate::{
     NEXT, conntrack, fragment, guard, masquerade, notify,
     packet::{self, IPV4, IPV6, Packet},
-    tables::{PEERS, SETTINGS},
+    peer,
+    tables::{ENDPOINTS, SETTINGS},
 };
 
 /// `PACKET_HOST`: the frame is for this host, whatever MAC it was sent to.
@@ -33,26 +33,17 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     packet.read(ctx, ethertype)?;
     notify::count(counter::FROM_OVERLAY, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Err(WRONG_NETWORK) };
-    let mut key = empty_key();
-    let size = size_of::<bpf_tunnel_key>() as u32;
-    // SAFETY: a live context, and a key of that size. Both families have the VNI at the same place.
-    let got = unsafe { bpf_skb_get_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, 0) };
-    // SAFETY: as above, for tunnels over IPv6.
-    let got = got.min(0) == 0
-        || unsafe {
-            bpf_skb_get_tunnel_key(
-                ctx.as_ptr().cast(),
-                &raw mut key,
-                size,
-                u64::from(BPF_F_TUNINFO_IPV6),
-            ) == 0
-        };
-    if !got || key.tunnel_id != settings.vni {
+    if vni(ctx) != Some(settings.vni) {
         return Err(WRONG_NETWORK);
     }
     // SAFETY: a live context.
     unsafe { bpf_skb_change_type(ctx.as_ptr().cast(), PACKET_HOST) };
-    Ok(NEXT)
+    // SAFETY: without preallocation an element is freed only after its readers.
+    let endpoint = unsafe { ENDPOINTS.get(&packet.destination) };
+    match endpoint.filter(|_| fragment::complete(packet, counter::FROM_OVERLAY)) {
+        Some(endpoint) => peer::arrive(ctx, packet, settings, endpoint),
+        None => Ok(NEXT),
+    }
 }
 
 /// What goes into a tunnel.
@@ -72,42 +63,45 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     }
     notify::count(counter::TO_OVERLAY, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Err(NO_TUNNEL) };
-    let peer: Option<&Peer> = PEERS.get(Key::new(128, packet.destination));
-    let Some(peer) = peer.filter(|peer| !peer.tunnel.is_none()) else { return Err(NO_TUNNEL) };
-    let mut key = empty_key();
-    key.tunnel_id = settings.vni;
-    key.tunnel_ttl = 64;
-    let mut flags = u64::from(BPF_F_ZERO_CSUM_TX);
-    if peer.tunnel.is_v4() {
-        key.__bindgen_anon_1.remote_ipv4 = u32::from_be(peer.tunnel.words[3]);
-    } else {
-        key.__bindgen_anon_1.remote_ipv6 = peer.tunnel.words;
-        flags = u64::from(BPF_F_TUNINFO_IPV6);
+    if peer::came_past_stack(ctx) {
+        return Ok(NEXT);
     }
-    let size = size_of::<bpf_tunnel_key>() as u32;
-    // SAFETY: a live context, and a key of that size.
-    let set = unsafe { bpf_skb_set_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, flags) };
-    if set != 0 {
-        return Err(NO_TUNNEL);
-    }
+    let peer = peer::of(&packet.destination).filter(|peer| !peer.tunnel.is_none());
+    let Some(peer) = peer else { return Err(NO_TUNNEL) };
+    peer::set_tunnel(ctx.skb.skb, settings, peer)?;
     reply(ctx, packet)?;
     Ok(NEXT)
 }
 
-/// What a pod answers through a port of this node to a pod of another one.
+/// Tracks what the stack sends, and translates what a pod answers through a port of this node.
 #[inline(always)]
 fn reply(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
-    if packet.is_error == 1 || !fragment::complete(packet, counter::TO_OVERLAY) {
+    if packet.is_error == 1 {
+        return masquerade::translate_error(ctx, packet).map(drop);
+    }
+    if !fragment::complete(packet, counter::TO_OVERLAY) {
         return Ok(());
     }
-    match conntrack::peek(&packet.key(), packet) {
+    let seen = conntrack::peek(&packet.key(), packet);
+    peer::track_through_stack(packet, seen.as_ref(), 0);
+    match seen {
         Some(seen) => masquerade::host_port_reply(ctx, packet, &seen),
         None => Ok(()),
     }
 }
 
+/// The network identifier that came with the packet, whichever family the tunnel runs over.
 #[inline(always)]
-fn empty_key() -> bpf_tunnel_key {
+fn vni(ctx: &TcContext) -> Option<u32> {
     // SAFETY: numbers and arrays of numbers, for which zeros are valid.
-    unsafe { core::mem::zeroed() }
+    let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
+    let size = size_of::<bpf_tunnel_key>() as u32;
+    for flags in [0, u64::from(BPF_F_TUNINFO_IPV6)] {
+        // SAFETY: a live context, and a key of that size.
+        let got = unsafe { bpf_skb_get_tunnel_key(ctx.as_ptr().cast(), &raw mut key, size, flags) };
+        if got == 0 {
+            return Some(key.tunnel_id);
+        }
+    }
+    None
 }

@@ -9,6 +9,8 @@ use daymark_abi::{
     flow::{FlowKey, protocol},
 };
 
+use crate::header::{IcmpHead, Ipv4Header, Ipv6Header, TcpHead, is_echo, is_error, tcp};
+
 /// What the frame carries, as it lies there.
 #[inline(always)]
 pub fn ethertype(ctx: &TcContext) -> u32 {
@@ -82,53 +84,6 @@ pub struct Packet {
     pub transport: u32,
     /// Octets of the IP packet.
     pub length: u32,
-}
-
-/// RFC 791 §3.1.
-#[repr(C)]
-struct Ipv4Header {
-    version_and_length: u8,
-    service: u8,
-    total_length: u16,
-    identification: u16,
-    fragment: u16,
-    ttl: u8,
-    protocol: u8,
-    checksum: u16,
-    source: u32,
-    destination: u32,
-}
-
-/// RFC 8200 §3.
-#[repr(C)]
-struct Ipv6Header {
-    version_class_label: u32,
-    payload_length: u16,
-    next_header: u8,
-    hop_limit: u8,
-    source: Address,
-    destination: Address,
-}
-
-/// RFC 9293 §3.1, up to the flags.
-#[repr(C)]
-struct TcpHead {
-    source: u16,
-    destination: u16,
-    sequence: [u16; 2],
-    acknowledgment: [u16; 2],
-    offset: u8,
-    flags: u8,
-}
-
-/// RFC 792 and RFC 4443: what all messages begin with, then identifier and sequence of an echo.
-#[repr(C)]
-struct IcmpHead {
-    kind: u8,
-    code: u8,
-    checksum: u16,
-    identifier: u16,
-    sequence: u16,
 }
 
 /// Any header of which a part is missing.
@@ -412,30 +367,5 @@ fn read_quoted(skb: *mut __sk_buff, packet: &Packet, quoted: &mut Packet) -> u32
     match packet.read_quoted_head(&TcContext::new(skb), quoted) {
         Ok(()) => 0,
         Err(reason) => u32::from(reason),
-    }
-}
-
-/// Flags of the TCP header.
-pub mod tcp {
-    pub const FIN: u8 = 1;
-    pub const SYN: u8 = 2;
-    pub const RST: u8 = 4;
-    pub const ACK: u8 = 16;
-}
-
-/// Echo request or reply.
-#[inline(always)]
-pub fn is_echo(protocol: u8, kind: u8) -> bool {
-    if protocol == protocol::ICMP { kind == 8 || kind == 0 } else { kind == 128 || kind == 129 }
-}
-
-/// Unreachable, quench, redirect, time exceeded, parameter problem (RFC 792); of ICMPv6 all below
-/// 128 that are defined (RFC 4443 §2.1).
-#[inline(always)]
-fn is_error(protocol: u8, kind: u8) -> bool {
-    if protocol == protocol::ICMP {
-        matches!(kind, 3 | 4 | 5 | 11 | 12)
-    } else {
-        matches!(kind, 1..=4)
     }
 }

@@ -4,7 +4,7 @@ use aya_ebpf::programs::TcContext;
 use daymark_abi::{
     DropReason, counter,
     endpoint::{Device, Endpoint, SHAPED},
-    flow::{HAIRPIN, THROUGH_STACK, TO_HOST_PORT, protocol},
+    flow::{HAIRPIN, THROUGH_STACK, TO_HOST_PORT},
     settings::Settings,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     guard::{self, Scope},
     host_port, masquerade, notify,
     packet::{self, ARP, End, IPV4, IPV6, Packet, TransportAddress},
-    rewrite,
+    peer, rewrite,
     tables::{DEVICES, ENDPOINTS, SETTINGS},
 };
 
@@ -49,6 +49,11 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     if host_port::is_node(settings, &packet.destination) {
         return to_node(ctx, packet, device);
     }
+    if device.flags & SHAPED == 0 {
+        if let Some(peer) = peer::of(&packet.destination) {
+            return peer::out(ctx, packet, settings, peer);
+        }
+    }
     if packet.is_error == 0 {
         track(packet, 0);
     }
@@ -83,32 +88,15 @@ fn to_neighbour(
         let goes_on = is_direct && !shaped && packet.hop_limit > 1;
         return if goes_on { deliver::into_pod(ctx, packet, endpoint) } else { Ok(NEXT) };
     }
-    let key = packet.key();
-    match conntrack::follow(&key, packet) {
+    if shaped || packet.hop_limit < 2 {
+        return Ok(NEXT);
+    }
+    match peer::goes_past_stack(packet, settings, || true) {
         Some(seen) => {
-            if seen.flow.flags & THROUGH_STACK != 0 || shaped || packet.hop_limit < 2 {
-                return Ok(NEXT);
-            }
             masquerade::host_port_reply(ctx, packet, &seen)?;
             deliver::into_pod(ctx, packet, endpoint)
         }
-        None => {
-            // The middle of a connection that the tables do not know may have been translated by
-            // the stack. With TCP it shows; of others one that is older than the tables does not.
-            let begins = if packet.protocol == protocol::TCP {
-                packet.is_syn()
-            } else {
-                conntrack::now() >= settings.known_from
-            };
-            if !begins || shaped || packet.hop_limit < 2 {
-                return Ok(NEXT);
-            }
-            // Without an entry the reply could not know which way to take.
-            if conntrack::begin(&key, packet, 0, &TransportAddress::default()).is_err() {
-                return Ok(NEXT);
-            }
-            deliver::into_pod(ctx, packet, endpoint)
-        }
+        None => Ok(NEXT),
     }
 }
 
@@ -117,6 +105,16 @@ fn to_neighbour(
 fn to_node(ctx: &TcContext, packet: &mut Packet, device: &Device) -> Result<i32, u8> {
     if packet.is_error == 1 {
         return Ok(NEXT);
+    }
+    let key = packet.key();
+    let seen = conntrack::follow(&key, packet);
+    if let Some(seen) = seen.filter(|seen| seen.is_reply) {
+        // An answer to the node, from whatever port it asked.
+        return if seen.flow.flags & HAIRPIN == 0 {
+            Ok(NEXT)
+        } else {
+            back_to_itself(ctx, packet, &seen)
+        };
     }
     let asked = packet.end(End::Destination);
     if let Some(target) = host_port::target(packet.protocol, &asked, true) {
@@ -128,27 +126,28 @@ fn to_node(ctx: &TcContext, packet: &mut Packet, device: &Device) -> Result<i32,
         if target.address.equals(&packet.source) {
             return to_itself(ctx, packet, &asked, &target, endpoint);
         }
-        host_port::lead(ctx, packet, &target, 0)?;
+        if !host_port::lead(ctx, packet, &target, 0)? {
+            return Ok(NEXT);
+        }
         let shaped = (device.flags | endpoint.flags) & SHAPED != 0;
         return if shaped { Ok(NEXT) } else { deliver::into_pod(ctx, packet, endpoint) };
     }
-    let key = packet.key();
-    match conntrack::follow(&key, packet) {
-        Some(seen) if seen.is_reply && seen.flow.flags & HAIRPIN != 0 => {
-            // SAFETY: as in `from`.
-            let Some(endpoint) = (unsafe { ENDPOINTS.get(&packet.source) }) else {
-                return Ok(NEXT);
-            };
-            let own = TransportAddress { address: packet.source, port: packet.destination_port };
-            let old = packet.replace_end(End::Destination, &own);
-            rewrite::end(ctx, packet, End::Destination, &old)?;
-            masquerade::host_port_reply(ctx, packet, &seen)?;
-            return deliver::into_pod(ctx, packet, endpoint);
-        }
-        Some(_) => {}
-        None => drop(conntrack::begin(&key, packet, 0, &TransportAddress::default())),
+    if seen.is_none() {
+        let _ = conntrack::begin(&key, packet, 0, &TransportAddress::default());
     }
     Ok(NEXT)
+}
+
+/// What a pod answers to itself through a port of the node.
+#[inline(always)]
+fn back_to_itself(ctx: &TcContext, packet: &mut Packet, seen: &conntrack::Seen) -> Result<i32, u8> {
+    // SAFETY: as in `from`.
+    let Some(endpoint) = (unsafe { ENDPOINTS.get(&packet.source) }) else { return Ok(NEXT) };
+    let own = TransportAddress { address: packet.source, port: packet.destination_port };
+    let old = packet.replace_end(End::Destination, &own);
+    rewrite::end(ctx, packet, End::Destination, &old)?;
+    masquerade::host_port_reply(ctx, packet, seen)?;
+    deliver::into_pod(ctx, packet, endpoint)
 }
 
 /// A pod reaches itself through a port of the node: it has to see the node as its peer.
@@ -163,7 +162,9 @@ fn to_itself(
     let node = TransportAddress { address: asked.address, port: packet.source_port };
     let old_source = packet.replace_end(End::Source, &node);
     let old_destination = packet.replace_end(End::Destination, target);
-    host_port::enter(packet, asked, HAIRPIN)?;
+    if !host_port::enter(packet, asked, HAIRPIN)? {
+        return Ok(NEXT);
+    }
     rewrite::end(ctx, packet, End::Source, &old_source)?;
     rewrite::end(ctx, packet, End::Destination, &old_destination)?;
     deliver::into_pod(ctx, packet, endpoint)
@@ -184,7 +185,11 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         return Ok(NEXT);
     }
     notify::count(counter::TO_POD, packet.length);
-    if packet.is_error == 1 || !fragment::complete(packet, counter::TO_POD) {
+    if packet.is_error == 1 {
+        masquerade::translate_error(ctx, packet)?;
+        return Ok(NEXT);
+    }
+    if !fragment::complete(packet, counter::TO_POD) {
         return Ok(NEXT);
     }
     let key = packet.key();

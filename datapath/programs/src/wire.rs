@@ -9,22 +9,37 @@ use daymark_abi::{
 use crate::{
     NEXT, conntrack, fragment, host_port, masquerade, notify,
     packet::{self, End, IPV4, IPV6, Packet, TransportAddress},
-    tables::SETTINGS,
+    peer,
+    tables::{ENDPOINTS, SETTINGS},
 };
 
-/// What arrives. Only what is for the node itself is looked at: it may be for a pod.
+/// `PACKET_HOST`: the frame was sent to this host's MAC.
+const PACKET_HOST: u32 = 0;
+
+/// What arrives: for a pod, for the node, which may mean a pod, or to be forwarded.
 ///
 /// # Errors
 /// Code of the drop reason.
 #[inline(always)]
 pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     let ethertype = packet::ethertype(ctx);
-    if !matches!(ethertype, IPV4 | IPV6) || packet.read(ctx, ethertype).is_err() {
-        // The host's own stack judges what is malformed.
+    // SAFETY: a live context.
+    let is_for_host = unsafe { (*ctx.skb.skb).pkt_type } == PACKET_HOST;
+    let is_ip = matches!(ethertype, IPV4 | IPV6);
+    if !is_for_host || !is_ip || packet.read(ctx, ethertype).is_err() {
+        // Sent to another MAC, or malformed: the host's own stack judges that.
         return Ok(NEXT);
     }
     notify::count(counter::FROM_WIRE, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Ok(NEXT) };
+    // SAFETY: without preallocation an element is freed only after its readers.
+    if let Some(endpoint) = unsafe { ENDPOINTS.get(&packet.destination) } {
+        return if fragment::complete(packet, counter::FROM_WIRE) {
+            peer::arrive(ctx, packet, settings, endpoint)
+        } else {
+            Ok(NEXT)
+        };
+    }
     if !host_port::is_node(settings, &packet.destination) {
         return to_address_of_host_port(ctx, packet);
     }
@@ -89,6 +104,8 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         return Ok(NEXT);
     }
     notify::count(counter::TO_WIRE, packet.length);
-    masquerade::outbound(ctx, packet)?;
+    if !peer::came_past_stack(ctx) {
+        masquerade::outbound(ctx, packet)?;
+    }
     Ok(NEXT)
 }

@@ -94,3 +94,22 @@ impl Told {
         (self.event.kind == event::DROP).then_some(DropReason(self.event.reason))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_any_length_are_read_or_skipped() {
+        let head = size_of::<event::Event>();
+        let mut record = vec![0; head + 10];
+        record[head - 4] = 7;
+        for length in 0..=record.len() {
+            let told = decode(&record[..length]);
+            let captured = told.map(|told| told.packet.len());
+            // What was captured is as long as the event says, and no longer than it is.
+            let wanted = length.checked_sub(head).map(|following| following.min(7));
+            assert_eq!(captured, wanted, "{length} octets");
+        }
+    }
+}

@@ -4,21 +4,35 @@
 //! stays behind as a link to nothing.
 
 use std::{
-    net::UdpSocket,
+    net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, Program, SchedClassifier, TcAttachType,
+        LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType,
         links::{FdLink, PinnedLink},
         tc::TcAttachOptions,
     },
 };
 
-use super::{kernel, sockets};
+use super::{filters, kernel, sockets};
 use crate::DatapathError;
+
+/// How long a device may still have the program of a link that was removed before.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
+/// How programs are put at devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Attachment {
+    /// As TCX links where the kernel has them (Linux 6.6), else as filters.
+    #[default]
+    Best,
+    /// As filters of the clsact queueing discipline.
+    Filters,
+}
 
 /// A place where packets pass. Each has the program of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +46,15 @@ pub(super) enum Hook {
 }
 
 impl Hook {
+    const ALL: [Hook; 6] = [
+        Hook::FromPod,
+        Hook::ToPod,
+        Hook::FromWire,
+        Hook::ToWire,
+        Hook::FromOverlay,
+        Hook::ToOverlay,
+    ];
+
     fn program(self) -> &'static str {
         match self {
             Hook::FromPod => "from_pod",
@@ -69,13 +92,21 @@ pub(super) struct Links {
     folder: PathBuf,
     /// Any socket: names of devices are asked through one.
     socket: UdpSocket,
+    /// Programs are filters, not links.
+    classic: bool,
 }
 
 impl Links {
-    pub(super) fn new(programs: Ebpf, folder: PathBuf) -> Result<Links, DatapathError> {
-        let socket = UdpSocket::bind(("127.0.0.1", 0));
+    pub(super) fn new(
+        programs: Ebpf,
+        folder: PathBuf,
+        attachment: Attachment,
+    ) -> Result<Links, DatapathError> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
         let socket = socket.map_err(kernel("a socket to ask for devices"))?;
-        Ok(Links { programs, folder, socket })
+        let classic = attachment == Attachment::Filters
+            || SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_err();
+        Ok(Links { programs, folder, socket, classic })
     }
 
     /// Whether there are pins of pods' devices.
@@ -100,6 +131,11 @@ impl Links {
     pub(super) fn attach(&mut self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
         let pin = self.pin(hook, ifindex);
         let what = format!("attaching {} to device {ifindex}", hook.program());
+        if self.classic {
+            let device = self.device(ifindex).map_err(kernel(&what))?;
+            let program = self.program(hook)?;
+            return filters::attach(program, &device, hook.side(), &pin).map_err(kernel(what));
+        }
         if pin.exists() {
             if self.exchange(hook, &pin).is_ok() {
                 return Ok(());
@@ -109,8 +145,20 @@ impl Links {
         }
         let device = self.device(ifindex).map_err(kernel(&what))?;
         let program = self.program(hook)?;
-        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
-        let id = program.attach_with_options(&device, hook.side(), order).map_err(kernel(&what))?;
+        let deadline = Instant::now() + LETTING_GO;
+        let id = loop {
+            let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+            match program.attach_with_options(&device, hook.side(), order) {
+                // The kernel lets go of a link some time after its pin is removed.
+                Err(ProgramError::SyscallError(error))
+                    if error.io_error.kind() == std::io::ErrorKind::AlreadyExists
+                        && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                attached => break attached.map_err(kernel(&what))?,
+            }
+        };
         let link = program.take_link(id).map_err(kernel(&what))?;
         let link: FdLink = link.try_into().map_err(kernel(&what))?;
         link.pin(&pin).map_err(kernel(what))?;
@@ -129,6 +177,9 @@ impl Links {
     /// Detaches a hook's program from a device; no error if it is not there.
     pub(super) fn detach(&self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
         let pin = self.pin(hook, ifindex);
+        if let (true, Ok(device)) = (self.classic && pin.exists(), self.device(ifindex)) {
+            filters::detach(&device, hook.side()).map_err(kernel(pin.display()))?;
+        }
         match std::fs::remove_file(&pin) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(kernel(pin.display())(error))
@@ -161,6 +212,9 @@ impl Links {
             .filter_map(|(_, program)| program.info().ok().map(|info| info.id()))
             .collect();
         let mut foreign = Vec::new();
+        if self.classic {
+            return Ok(foreign);
+        }
         for side in [TcAttachType::Ingress, TcAttachType::Egress] {
             let (_, found) = SchedClassifier::query_tcx(&device, side).map_err(kernel(&what))?;
             for info in found.into_iter().filter(|info| !own.contains(&info.id())) {
@@ -195,4 +249,27 @@ impl Links {
         let entries = std::fs::read_dir(&self.folder).map_err(kernel(self.folder.display()))?;
         Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()))
     }
+}
+
+/// Removes the filters of which there are pins in a folder, from the devices that are still there;
+/// where they are links instead, there is nothing to remove.
+pub(super) fn remove_filters(folder: &Path) -> Result<(), DatapathError> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+    let socket = socket.map_err(kernel("a socket to ask for devices"))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((ifindex, program)) = name.split_once('-') else { continue };
+        let Some(hook) = Hook::ALL.into_iter().find(|hook| hook.program() == program) else {
+            continue;
+        };
+        let device = ifindex
+            .parse()
+            .ok()
+            .and_then(|ifindex| rustix::net::netdevice::index_to_name(&socket, ifindex).ok());
+        if let (Some(device), true) = (device, filters::is_program(&entry.path())) {
+            filters::detach(&device, hook.side()).map_err(kernel(name))?;
+        }
+    }
+    Ok(())
 }

@@ -144,6 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_object_names_no_path_of_the_machine_that_built_it() {
+        for place in ["/home/", "/root/", "/tmp/", "/work/", "/build/", "/Users/"] {
+            let found = OBJECT.windows(place.len()).any(|octets| octets == place.as_bytes());
+            assert!(!found, "{place}");
+        }
+    }
+
+    #[test]
     fn tables_of_connections_grow_with_memory_within_bounds() {
         assert_eq!(Sizes::for_memory(Some(1 << 28)).flows, 1 << 14);
         assert_eq!(Sizes::for_memory(Some(8 << 30)).flows, 1 << 17);

@@ -161,36 +161,34 @@ impl Tables {
         }
         Ok(())
     }
+}
 
-    /// How full they are; entries are counted where the kernel lets them be walked.
-    pub(super) fn fill(&self, folder: &Path) -> Result<Vec<Fill>, DatapathError> {
-        let counted = |name: &str| -> Option<u64> {
-            let pin = folder.join(name);
-            Some(match name {
-                "DEVICES" => self.devices.keys().count(),
-                "ENDPOINTS" => self.endpoints.keys().count(),
-                "PEERS" => self.peers.keys().count(),
-                "RANGES" => self.ranges.keys().count(),
-                "HOST_PORTS" => self.host_ports.keys().count(),
-                "YOUNG" | "ESTABLISHED" => batch::count::<FlowKey, Flow>(&pin)?,
-                "FRAGMENTS" => batch::count::<FragmentKey, FragmentPorts>(&pin)?,
-                "SOCKETS" => batch::count::<SocketKey, Target>(&pin)?,
-                _ => return None,
-            } as u64)
+/// How full the pinned tables are, by walking those that have no fixed number of entries. It needs
+/// no lock: what changes meanwhile is counted or not.
+pub(super) fn fill(folder: &Path) -> Result<Vec<Fill>, DatapathError> {
+    let mut fills = Vec::new();
+    for table in daymark_abi::table::ALL {
+        let pin = folder.join(table.name);
+        let info = MapInfo::from_pin(&pin).map_err(kernel(pin.display()))?;
+        let entries = match table.name {
+            "DEVICES" => batch::count::<u32, Device>(&pin),
+            "ENDPOINTS" => batch::count::<Address, Endpoint>(&pin),
+            "PEERS" => batch::count::<Prefix, Peer>(&pin),
+            "RANGES" => batch::count::<Prefix, u32>(&pin),
+            "HOST_PORTS" => batch::count::<HostPortKey, Target>(&pin),
+            "SOCKETS" => batch::count::<SocketKey, Target>(&pin),
+            "YOUNG" | "ESTABLISHED" => batch::count::<FlowKey, Flow>(&pin),
+            "FRAGMENTS" => batch::count::<FragmentKey, FragmentPorts>(&pin),
+            _ => None,
         };
-        let mut fills = Vec::new();
-        for table in daymark_abi::table::ALL {
-            let pin = folder.join(table.name);
-            let info = MapInfo::from_pin(&pin).map_err(kernel(pin.display()))?;
-            fills.push(Fill {
-                table: table.name,
-                entries: counted(table.name).unwrap_or(u64::from(info.max_entries())),
-                limit: info.max_entries(),
-                memory: batch::memory(&info).unwrap_or(0),
-            });
-        }
-        Ok(fills)
+        fills.push(Fill {
+            table: table.name,
+            entries: entries.map_or(u64::from(info.max_entries()), |entries| entries as u64),
+            limit: info.max_entries(),
+            memory: batch::memory(&info).unwrap_or(0),
+        });
     }
+    Ok(fills)
 }
 
 fn trie_key(prefix: Prefix) -> Key<Plain<Address>> {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daymark_loader::{Datapath, Kernel};
+use daymark_loader::{Datapath, Kernel, Root};
 
 use crate::{
     lab::{Node, Pod},
@@ -168,4 +168,12 @@ fn connections_that_are_over_are_swept_and_others_stay() {
     assert!(young.memory > 20 * 72);
     assert_eq!(node.kernel.sweep().expect("swept"), 0, "nothing is over yet");
     assert_eq!(entries("YOUNG").entries, 20);
+}
+
+#[test]
+fn a_root_that_is_no_bpf_file_system_is_refused_with_a_remedy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Root { bpffs: folder.path().to_path_buf(), cgroup: None, memory: None };
+    let error = Kernel::open(&root).err().expect("refused").to_string();
+    assert!(error.contains("is not on a BPF file system: mount one there"), "{error}");
 }

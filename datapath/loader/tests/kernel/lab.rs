@@ -9,7 +9,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use daymark_loader::{Bandwidth, Datapath, Endpoint, Kernel, Root};
+use daymark_loader::{
+    Bandwidth, Datapath, Endpoint, Kernel, Root,
+    kernel::{Attachment, mount_bpffs},
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A network namespace that goes with this value.
@@ -102,7 +105,8 @@ impl BpfFs {
     pub(crate) fn new() -> BpfFs {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().to_path_buf();
-        run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&path));
+        mount_bpffs(&path).expect("mounted");
+        mount_bpffs(&path).expect("mounted already");
         BpfFs { path, _folder: folder }
     }
 }
@@ -137,6 +141,15 @@ impl Node {
     /// The same with programs at the sockets of a cgroup.
     pub(crate) fn in_cgroup(number: u8, cgroup: Option<PathBuf>) -> Node {
         Node::made(number, cgroup, 1 << 28)
+    }
+
+    /// The same with programs as filters, as on older kernels.
+    pub(crate) fn with_filters(number: u8) -> Node {
+        let mut node = Node::new(number);
+        let open = || Kernel::open_with(&root(&node.bpffs, None, 1 << 28), Attachment::Filters);
+        let kernel = node.space.within(open);
+        node.kernel = kernel.expect("opened");
+        node
     }
 
     fn made(number: u8, cgroup: Option<PathBuf>, memory: u64) -> Node {

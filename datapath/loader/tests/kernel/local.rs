@@ -7,7 +7,7 @@ use std::{
 };
 
 use daymark_abi::DropReason;
-use daymark_loader::{Bandwidth, Datapath};
+use daymark_loader::{Bandwidth, Datapath, Kernel};
 
 use crate::lab::{Node, Pod, Space};
 
@@ -179,6 +179,35 @@ fn what_is_pinned_outlives_its_process_and_is_taken_over() {
     node.space.within(|| {
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("removed");
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("no error twice");
+        node.kernel.add_endpoint(&other.endpoint).expect("added again at once");
+        node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("removed");
     });
     assert_eq!(node.kernel.endpoints().expect("endpoints"), std::slice::from_ref(&one.endpoint));
+}
+
+#[test]
+fn filters_do_where_there_are_no_links() {
+    if !crate::runs_here() {
+        return;
+    }
+    let node = Node::with_filters(12);
+    let (one, other) = (node.pod(5), node.pod(6));
+    serve(&other.space, other.v4, 80);
+    let to = SocketAddr::new(other.v4, 80);
+    assert!(ask_tcp(&one.space, to).is_some());
+    assert_eq!((node.seen("to_pod"), node.seen("direct") > 0), (0, true));
+    node.space.within(|| {
+        node.kernel.add_endpoint(&one.endpoint).expect("exchanged");
+    });
+    assert!(ask_tcp(&one.space, to).is_some());
+    let filters = |node: &Node| {
+        let mut tc = std::process::Command::new("tc");
+        tc.args(["-n", &node.space.name, "filter", "show", "dev", "veth5", "ingress"]);
+        String::from_utf8(tc.output().expect("tc runs").stdout).expect("text")
+    };
+    assert_eq!(filters(&node).matches("handle 0x").count(), 1, "exchanged, not joined");
+    node.space.within(|| {
+        Kernel::remove_all(&node.bpffs.path.join("daymark")).expect("removed");
+    });
+    assert_eq!(filters(&node), "");
 }

@@ -3,6 +3,7 @@
 
 mod faults;
 mod frame;
+mod host_ports;
 mod lab;
 mod local;
 mod masquerade;
@@ -16,4 +17,13 @@ fn runs_here() -> bool {
         eprintln!("skipped: programs are attached as root only");
     }
     root
+}
+
+/// Whether the stack can be told to translate; says if not.
+fn has_nft() -> bool {
+    let found = std::process::Command::new("nft").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: there is no nft here");
+    }
+    found
 }

@@ -39,9 +39,12 @@ fn node(number: u8, memory: u64) -> (Node, Pod) {
     (node, pod)
 }
 
-/// Runs a program and gives its action and the packet.
+/// Runs a program and gives its action and the packet. The device is the pod's for all hooks: frames
+/// are sent to its MAC.
 fn run(node: &Node, hook: &str, frame: &Frame) -> (i32, Vec<u8>) {
-    let outcome = node.kernel.try_packet(hook, 1, &frame.octets(), 1).expect("run");
+    let known = node.kernel.endpoints().expect("endpoints");
+    let ifindex = known[0].host_ifindex;
+    let outcome = node.kernel.try_packet(hook, ifindex, &frame.octets(), 1).expect("run");
     (outcome.action, outcome.packet)
 }
 

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use daymark_abi::DropReason;
+use daymark_abi::{DropReason, flow};
 use daymark_loader::{Datapath, NodeSettings};
 use proptest::{
     prelude::*,
@@ -237,4 +237,95 @@ fn packets_cut_anywhere_are_dropped_or_passed_and_never_sent_on() {
         }
     }
     assert!(node.dropped(DropReason::INVALID_PACKET_DROPPED) > 0);
+}
+
+/// States of a TCP connection, once more: by who has said what.
+#[derive(Default)]
+struct Connection {
+    replied: bool,
+    open: bool,
+    /// Whether the originator, the responder has closed its side.
+    closed: [bool; 2],
+    reset: bool,
+}
+
+impl Connection {
+    fn saw(&mut self, flags: u8, is_reply: bool) {
+        if self.is_over() {
+            return;
+        }
+        if flags & RST != 0 {
+            self.reset = true;
+        } else if flags & FIN != 0 {
+            self.closed[usize::from(is_reply)] = true;
+        } else if !is_reply && self.replied {
+            self.open = true;
+        }
+        self.replied |= is_reply;
+    }
+
+    fn is_over(&self) -> bool {
+        self.reset || self.closed == [true; 2]
+    }
+
+    fn state(&self) -> u8 {
+        match (self.is_over(), self.closed) {
+            (true, _) => flow::CLOSED,
+            (_, [true, _]) => flow::ORIGINATOR_CLOSED,
+            (_, [_, true]) => flow::RESPONDER_CLOSED,
+            _ if self.open => flow::OPEN,
+            _ => flow::NEW,
+        }
+    }
+}
+
+const FIN: u8 = 1;
+const RST: u8 = 4;
+
+#[test]
+fn tcp_connections_are_followed_through_their_states() {
+    if !crate::runs_here() {
+        return;
+    }
+    let node = Node::new(13);
+    let (one, other) = (node.pod(5), node.pod(6));
+    let flags = prop_oneof![
+        8 => Just(ACK),
+        1 => Just(FIN | ACK),
+        1 => Just(RST),
+        1 => Just(SYN | ACK),
+    ];
+    let strategy = prop::collection::vec((any::<bool>(), flags), 0..8);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let mut wanted = HashMap::new();
+    node.space.within(|| {
+        for port in 1..=2000u16 {
+            let mut connection = Connection::default();
+            let packets = strategy.new_tree(&mut runner).expect("packets").current();
+            let first = (false, SYN);
+            for (is_reply, flags) in std::iter::once(first).chain(packets) {
+                let (from, to) = if is_reply { (&other, &one) } else { (&one, &other) };
+                let (source, destination) = if is_reply { (80, port) } else { (port, 80) };
+                let frame = Frame {
+                    source_mac: from.endpoint.pod_mac,
+                    destination_mac: from.endpoint.host_mac,
+                    source: from.v4,
+                    destination: to.v4,
+                    hops: 64,
+                    body: Body::Tcp { source, destination, flags },
+                };
+                let ifindex = from.endpoint.host_ifindex;
+                node.kernel.try_packet("from_pod", ifindex, &frame.octets(), 1).expect("run");
+                connection.saw(flags, is_reply);
+            }
+            wanted.insert(port, connection.state());
+        }
+    });
+    let mut found = HashMap::new();
+    for (key, flow) in node.kernel.connections().expect("connections") {
+        let ports = [key.first_port.get(), key.second_port.get()];
+        found.insert(if ports[0] == 80 { ports[1] } else { ports[0] }, flow.state);
+    }
+    assert_eq!(found, wanted);
+    assert!((0..=flow::CLOSED).all(|state| wanted.values().any(|wanted| *wanted == state)));
 }

@@ -1,4 +1,4 @@
-//! Between nodes and to the outside: native routes, VXLAN, masquerade, host ports.
+//! Between nodes and to the outside: native routes, VXLAN, masquerade.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -6,22 +6,22 @@ use std::{
 };
 
 use daymark_abi::DropReason;
-use daymark_loader::{Datapath, HostPort, NodeSettings, Peer, Transport};
+use daymark_loader::{Datapath, NodeSettings, Peer};
 
 use crate::{
-    lab::{Cgroup, Node, Pod, Space, run},
+    lab::{Node, Pod, Space, run},
     local::{PATIENCE, ask_tcp, ask_udp, ask_udp_within, serve},
 };
 
 /// A segment that nodes are on; its own namespace is the outside.
-struct Wire {
-    outside: Space,
+pub(crate) struct Wire {
+    pub(crate) outside: Space,
 }
 
-const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+pub(crate) const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
 impl Wire {
-    fn new() -> Wire {
+    pub(crate) fn new() -> Wire {
         let outside = Space::new("out");
         outside.set(&[("ipv6/conf/default/accept_dad", "0")]);
         outside.ip("link add br0 type bridge\nlink set br0 up\n\
@@ -48,7 +48,7 @@ impl Wire {
     }
 }
 
-fn addresses(node: &Node) -> [IpAddr; 2] {
+pub(crate) fn addresses(node: &Node) -> [IpAddr; 2] {
     let host = 10 + node.number;
     [
         format!("192.0.2.{host}").parse().expect("v4"),
@@ -75,18 +75,18 @@ fn ranges(number: u8) -> Vec<ipnetwork::IpNetwork> {
 }
 
 /// A node on a wire, with masquerade.
-fn node_on(wire: &Wire, number: u8) -> Node {
+pub(crate) fn node_on(wire: &Wire, number: u8) -> Node {
     on_wire(wire, Node::new(number))
 }
 
-fn on_wire(wire: &Wire, node: Node) -> Node {
+pub(crate) fn on_wire(wire: &Wire, node: Node) -> Node {
     let uplink = wire.join(&node);
     let settings = settings(&node, uplink);
     node.space.within(|| node.kernel.configure(&settings).expect("configured"));
     node
 }
 
-fn route_natively(from: &Node, to: &Node) {
+pub(crate) fn route_natively(from: &Node, to: &Node) {
     let [v4, v6] = addresses(to);
     let [pods4, pods6] = ranges(to.number).try_into().expect("two");
     from.space.ip(&format!("route add {pods4} via {v4}\nroute add {pods6} via {v6}\n"));
@@ -95,7 +95,7 @@ fn route_natively(from: &Node, to: &Node) {
     from.kernel.set_peers(&peers).expect("peers");
 }
 
-fn families(pod: &Pod) -> [IpAddr; 2] {
+pub(crate) fn families(pod: &Pod) -> [IpAddr; 2] {
     [pod.v4, pod.v6]
 }
 
@@ -128,7 +128,7 @@ fn pods_reach_the_outside_from_the_nodes_address() {
     assert_eq!(node.kernel.drops().expect("counters"), []);
 }
 
-fn unspecified(like: IpAddr) -> IpAddr {
+pub(crate) fn unspecified(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() }
 }
 
@@ -163,6 +163,7 @@ fn pods_of_two_nodes_see_each_others_addresses() {
     route_natively(&other, &one);
     check_pods(&one, &other);
     assert_eq!(one.seen("from_overlay"), 0);
+    assert!(one.seen("from_wire") > 0);
 }
 
 fn check_pods(one: &Node, other: &Node) {
@@ -175,17 +176,87 @@ fn check_pods(one: &Node, other: &Node) {
     }
     for node in [one, other] {
         assert_eq!(node.kernel.drops().expect("counters"), []);
+        assert_eq!(node.seen("to_pod"), 0, "nothing went through the stack");
+    }
+}
+
+/// Has a node's stack translate a Service's address to a pod, as kube-proxy's rules do, and drop
+/// what its connection tracking finds invalid.
+fn translate(node: &Node, service: [&str; 2], to: &Pod) {
+    let rules = format!(
+        "table inet test {{
+            chain pre {{
+                type nat hook prerouting priority dstnat
+                ip daddr {} meta l4proto {{ tcp, udp }} dnat ip to {}
+                ip6 daddr {} meta l4proto {{ tcp, udp }} dnat ip6 to {}
+            }}
+            chain forward {{
+                type filter hook forward priority filter
+                ct state invalid drop
+            }}
+        }}",
+        service[0], to.v4, service[1], to.v6
+    );
+    node.space.within(|| {
+        let mut nft = std::process::Command::new("nft");
+        nft.args(["-f", "-"]).stdin(std::process::Stdio::piped());
+        let mut child = nft.spawn().expect("nft starts");
+        let mut input = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut input, rules.as_bytes()).expect("written");
+        drop(input);
+        assert!(child.wait().expect("waited").success());
+    });
+}
+
+#[test]
+fn what_the_stack_has_translated_is_answered_through_it() {
+    if !crate::runs_here() || !crate::has_nft() {
+        return;
+    }
+    for tunnelled in [false, true] {
+        let wire = Wire::new();
+        let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+        if tunnelled {
+            tunnel(&one, &other, 1);
+            tunnel(&other, &one, 1);
+        } else {
+            route_natively(&one, &other);
+            route_natively(&other, &one);
+        }
+        let (client, near, far) = (one.pod(5), one.pod(6), other.pod(7));
+        for (target, service) in
+            [(&near, ["10.96.0.1", "fd00:96::1"]), (&far, ["10.96.0.2", "fd00:96::2"])]
+        {
+            translate(&one, service, target);
+            for (own, virtual_address) in families(target).into_iter().zip(service) {
+                serve(&target.space, own, 80);
+                let service = SocketAddr::new(virtual_address.parse().expect("an address"), 80);
+                // Several times, and straight to the pod in between: each way has its own answer.
+                for _ in 0..3 {
+                    assert!(ask_udp(&client.space, service).is_some(), "UDP to {service}");
+                    assert!(ask_tcp(&client.space, service).is_some(), "TCP to {service}");
+                    assert!(ask_udp(&client.space, SocketAddr::new(own, 80)).is_some());
+                    assert!(ask_tcp(&client.space, SocketAddr::new(own, 80)).is_some());
+                }
+            }
+        }
+        assert_eq!(one.kernel.drops().expect("counters"), []);
     }
 }
 
 /// Makes the tunnel device and what leads into it.
 fn tunnel(from: &Node, to: &Node, vni: u32) {
+    tunnel_over(from, to, vni, 0);
+}
+
+/// Over the addresses of the first or the second family.
+fn tunnel_over(from: &Node, to: &Node, vni: u32, family: usize) {
     let number = to.number;
     from.space.ip(&format!(
         "link add daymark_vxlan type vxlan external dstport 8472\nlink set daymark_vxlan up\n\
-         route add 10.244.{number}.0/24 dev daymark_vxlan src 10.244.{}.1\n\
-         route add fd00:244:{number}::/64 dev daymark_vxlan\n",
-        from.number
+         route add 10.244.{number}.0/24 dev daymark_vxlan src 10.244.{own}.1\n\
+         route add fd00:244:{number}::/64 dev daymark_vxlan src fd00:244:{own}::1\n",
+        own = from.number
     ));
     run(std::process::Command::new("ip").args(["-n", &from.space.name, "link", "set"]).args([
         "daymark_vxlan",
@@ -196,10 +267,32 @@ fn tunnel(from: &Node, to: &Node, vni: u32) {
     let vxlan = from.space.device("daymark_vxlan").0;
     let settings = NodeSettings { vxlan_ifindex: Some(vxlan), vni, ..settings(from, uplink) };
     from.space.within(|| from.kernel.configure(&settings).expect("configured"));
-    let end = addresses(to)[0];
+    let end = addresses(to)[family];
     let peers: Vec<Peer> =
         ranges(number).into_iter().map(|pods| Peer { pods, tunnel: Some(end) }).collect();
     from.kernel.set_peers(&peers).expect("peers");
+}
+
+#[test]
+fn tunnels_run_over_ipv6_too_and_lead_from_a_node_to_pods_of_the_other() {
+    if !crate::runs_here() {
+        return;
+    }
+    let wire = Wire::new();
+    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+    tunnel_over(&one, &other, 7, 1);
+    tunnel_over(&other, &one, 7, 1);
+    check_pods(&one, &other);
+    assert!(one.seen("from_overlay") > 0 && one.seen("to_overlay") > 0);
+    // A node is seen as its gateway, to which there is a way back through the tunnel.
+    let pod = other.pod(9);
+    for (own, gateway) in families(&pod).into_iter().zip(["10.244.1.1", "fd00:244:1::1"]) {
+        serve(&pod.space, own, 80);
+        let gateway: IpAddr = gateway.parse().expect("an address");
+        let to = SocketAddr::new(own, 80);
+        assert_eq!(ask_tcp(&one.space, to).map(|seen| seen.ip()), Some(gateway));
+        assert_eq!(ask_udp(&one.space, to).map(|seen| seen.ip()), Some(gateway));
+    }
 }
 
 #[test]
@@ -227,100 +320,84 @@ fn tunnels_carry_both_families_and_refuse_other_networks() {
     assert_eq!(one.dropped(DropReason::NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT), 1);
 }
 
-fn port(pod: &Pod, transport: Transport, v4: bool) -> HostPort {
-    let pod_address = if v4 { pod.v4 } else { pod.v6 };
-    HostPort {
-        transport,
-        host_address: unspecified(pod_address),
-        host_port: 8080,
-        pod_address,
-        pod_port: 80,
+/// A datagram that takes several packets, and its echo.
+fn echo_in_pieces(from: &Space, server: &Space, to: SocketAddr) -> bool {
+    let socket = server.within(|| UdpSocket::bind(to).expect("bound"));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut buffer = vec![0; 10_000];
+            socket.set_read_timeout(Some(PATIENCE)).expect("set");
+            if let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..length], peer);
+            }
+        });
+        from.within(|| {
+            let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+            socket.connect(to).expect("connected");
+            socket.set_read_timeout(Some(PATIENCE)).expect("set");
+            let sent: Vec<u8> = (0..8000u32).map(|n| n as u8).collect();
+            socket.send(&sent).expect("sent");
+            let mut buffer = vec![0; 10_000];
+            socket.recv(&mut buffer).is_ok_and(|length| buffer[..length] == sent)
+        })
+    })
+}
+
+#[test]
+fn datagrams_in_pieces_arrive_everywhere() {
+    if !crate::runs_here() {
+        return;
+    }
+    for tunnelled in [false, true] {
+        let wire = Wire::new();
+        let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
+        if tunnelled {
+            tunnel(&one, &other, 1);
+            tunnel(&other, &one, 1);
+        } else {
+            route_natively(&one, &other);
+            route_natively(&other, &one);
+        }
+        let (client, near, far) = (one.pod(5), one.pod(6), other.pod(7));
+        let outside = OUTSIDE.map(|address| address.parse().expect("an address"));
+        for (port, (space, addresses)) in
+            [(&near.space, families(&near)), (&far.space, families(&far)), (&wire.outside, outside)]
+                .into_iter()
+                .enumerate()
+        {
+            for address in addresses {
+                let to = SocketAddr::new(address, 7000 + port as u16);
+                assert!(echo_in_pieces(&client.space, space, to), "{to}");
+            }
+        }
+        assert_eq!(one.kernel.drops().expect("counters"), []);
     }
 }
 
 #[test]
-fn a_port_of_the_node_leads_to_its_pod_from_everywhere() {
+fn thousands_of_peers_are_set_and_too_many_refused() {
     if !crate::runs_here() {
         return;
     }
-    let wire = Wire::new();
-    let (one, other) = (node_on(&wire, 1), node_on(&wire, 2));
-    route_natively(&one, &other);
-    route_natively(&other, &one);
-    let (pod, neighbour, remote) = (one.pod(5), one.pod(6), other.pod(7));
-    let ports: Vec<HostPort> = [Transport::Tcp, Transport::Udp]
-        .into_iter()
-        .flat_map(|transport| [port(&pod, transport, true), port(&pod, transport, false)])
-        .collect();
-    one.kernel.open_host_ports(&ports).expect("open");
-    let node = addresses(&one);
-    for (own, to) in families(&pod).into_iter().zip(node) {
-        serve(&pod.space, own, 80);
-        let to = SocketAddr::new(to, 8080);
-        let is_v4 = own.is_ipv4();
-        let of = |pod: &Pod| if is_v4 { pod.v4 } else { pod.v6 };
-        let outside = OUTSIDE[usize::from(!is_v4)].parse().expect("an address");
-        // What each is seen as: a pod of another node as that node, for this is no pod's address.
-        let remote_as = addresses(&other)[usize::from(!is_v4)];
-        for (from, seen_as) in [
-            (&wire.outside, outside),
-            (&neighbour.space, of(&neighbour)),
-            (&pod.space, to.ip()),
-            (&remote.space, remote_as),
-        ] {
-            let udp = ask_udp(from, to).map(|seen| seen.ip());
-            assert_eq!(udp, Some(seen_as), "UDP from {} to {to}", from.name);
-            let tcp = ask_tcp(from, to).map(|seen| seen.ip());
-            assert_eq!(tcp, Some(seen_as), "TCP from {} to {to}", from.name);
-        }
-    }
-    // The next holder has the port's traffic at once, on the client's same socket too.
-    one.kernel.close_host_ports(pod.v4).expect("closed");
-    one.kernel.open_host_ports(&[port(&neighbour, Transport::Udp, true)]).expect("open");
-    serve(&neighbour.space, neighbour.v4, 80);
-    assert!(ask_udp(&wire.outside, SocketAddr::new(node[0], 8080)).is_some());
-    assert_eq!(one.kernel.drops().expect("counters"), []);
-}
-
-#[test]
-fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
-    if !crate::runs_here() {
-        return;
-    }
-    let Some(cgroup) = Cgroup::new() else {
-        eprintln!("skipped: no cgroup v2 here");
-        return;
+    let node = Node::new(1);
+    let peers = |count: u32| -> Vec<Peer> {
+        let range = |number: u32| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + (number << 8));
+            ipnetwork::IpNetwork::new(address.into(), 24).expect("a range")
+        };
+        let tunnel = Some("192.0.2.77".parse().expect("an address"));
+        (0..count).map(|number| Peer { pods: range(number), tunnel }).collect()
     };
-    let wire = Wire::new();
-    let mut node = on_wire(&wire, Node::in_cgroup(1, Some(cgroup.path.clone())));
-    let pod = node.pod(5);
-    for transport in [Transport::Tcp, Transport::Udp] {
-        let ports = [port(&pod, transport, true), port(&pod, transport, false)];
-        node.kernel.open_host_ports(&ports).expect("open");
-    }
-    serve(&pod.space, pod.v4, 80);
-    serve(&pod.space, pod.v6, 80);
-    let check = |node: &Node| {
-        let [node4, node6] = addresses(node);
-        for to in [[127, 0, 0, 1].into(), "::1".parse().expect("loopback"), node4, node6] {
-            let to = SocketAddr::new(to, 8080);
-            assert!(ask_tcp(&node.space, to).is_some(), "TCP to {to}");
-            assert!(ask_udp(&node.space, to).is_some(), "UDP to {to}");
-            node.space.within(|| {
-                let stream = std::net::TcpStream::connect(to).expect("connected");
-                assert_eq!(stream.peer_addr().expect("a peer"), to, "the peer that was asked for");
-                let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
-                socket.set_read_timeout(Some(PATIENCE)).expect("set");
-                socket.send_to(b"?", to).expect("sent");
-                let (_, from) = socket.recv_from(&mut [0; 100]).expect("answered");
-                assert_eq!(from, to, "without a connection too");
-            });
-        }
+    let entries = || {
+        let tables = node.kernel.tables().expect("tables");
+        tables.into_iter().find(|fill| fill.table == "PEERS").expect("a table").entries
     };
-    check(&node);
-    node.restart();
-    check(&node);
-    // In a pod it is the pod itself.
-    let refused = pod.space.within(|| std::net::TcpStream::connect(("127.0.0.1", 8080)).is_err());
-    assert!(refused);
+    for count in [5000, 5000, 4000, 0, 7000] {
+        node.kernel.set_peers(&peers(count)).expect("set");
+        assert_eq!(entries(), u64::from(count));
+    }
+    let full = node.kernel.set_peers(&peers(20_000)).expect_err("refused");
+    assert_eq!(full.to_string(), "the table PEERS is full: it holds 16384 entries");
+    node.kernel.set_peers(&peers(1)).expect("set");
+    assert_eq!(entries(), 1);
 }
