@@ -5,9 +5,12 @@ use crate::Address;
 /// The pod's traffic is shaped by queues on its host device, so it may not go past them.
 pub const SHAPED: u32 = 1;
 
+/// Nanoseconds by which a packet may be ahead of its time; one that is further ahead is dropped.
+pub const HORIZON: u64 = 2_000_000_000;
+
 shared! {
     /// Value of `DEVICES`, whose key is the index of the host's end of the veth.
-    pub struct Device: 64 {
+    pub struct Device: 72 {
         /// The pod's IPv4 address, or none.
         pub ipv4: Address,
         /// The pod's IPv6 address, or none.
@@ -22,6 +25,9 @@ shared! {
         pub ingress_rate: u64,
         /// Bits per second out of the pod; 0 is unlimited.
         pub egress_rate: u64,
+        /// When the pod's next packet may depart: nanoseconds since boot (`CLOCK_MONOTONIC`). Programs
+        /// write it.
+        pub departs: u64,
     }
 }
 

@@ -4,6 +4,8 @@ use crate::Address;
 
 /// What pods send out of the cluster leaves from the node's address.
 pub const MASQUERADE: u32 = 1;
+/// The uplink has the fq queueing discipline, which holds packets to the times that they are given.
+pub const PACE: u32 = 2;
 
 /// Packets to this range keep their source address (value of `RANGES`).
 pub const KEEPS_SOURCE: u32 = 1;
@@ -19,7 +21,7 @@ shared! {
         pub vxlan: u32,
         /// VXLAN network identifier.
         pub vni: u32,
-        /// [`MASQUERADE`].
+        /// [`MASQUERADE`] and [`PACE`].
         pub flags: u32,
         /// Moment (as in [`crate::flow::Flow::expires`]) up to which a connection that is not seen from its beginning may have
         /// begun before these tables: until then such ones go through the stack.

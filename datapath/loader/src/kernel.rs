@@ -28,7 +28,7 @@ use daymark_abi::{
     endpoint::Peer as PeerValue,
     flow::{Flow, FlowKey},
     host_port::{HostPortKey, Target},
-    settings::{KEEPS_SOURCE, MASQUERADE, Settings},
+    settings::{KEEPS_SOURCE, MASQUERADE, PACE, Settings},
 };
 use parking_lot::Mutex;
 
@@ -115,6 +115,18 @@ impl Kernel {
         let host_ports = tables.host_ports()?;
         let state = Mutex::new(State { links, tables, host_ports });
         Ok(Kernel { root: root.bpffs.clone(), folder, state })
+    }
+
+    /// Whether the uplink has the fq queueing discipline: then packets of pods with a rate out of the
+    /// pod are given the times at which they may depart. Off until it is said; kept with the tables.
+    ///
+    /// # Errors
+    /// [`DatapathError::Kernel`].
+    pub fn set_pacing(&self, on: bool) -> Result<(), DatapathError> {
+        let state = &mut *self.state.lock();
+        let mut settings = state.tables.settings.get(&0, 0)?.0;
+        settings.flags = settings.flags & !PACE | if on { PACE } else { 0 };
+        Ok(state.tables.settings.set(0, tables::Plain(settings), 0)?)
     }
 
     /// Removes what agents with another layout left. To be called once all endpoints have been added
@@ -230,7 +242,7 @@ impl Datapath for Kernel {
             uplink: settings.uplink_ifindex,
             vxlan: settings.vxlan_ifindex.unwrap_or(0),
             vni: settings.vni,
-            flags: if settings.masquerade { MASQUERADE } else { 0 },
+            flags: if settings.masquerade { MASQUERADE } else { 0 } | before.flags & PACE,
             node_ipv4: node(true),
             node_ipv6: node(false),
             ..before

@@ -16,6 +16,7 @@ mod host_port;
 mod masquerade;
 mod notify;
 mod overlay;
+mod pace;
 mod packet;
 mod peer;
 mod pod;

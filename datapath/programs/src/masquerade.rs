@@ -17,6 +17,7 @@ use crate::{
     conntrack, fragment,
     header::is_echo,
     notify::cause,
+    pace,
     packet::{End, Packet, TransportAddress},
     peer, rewrite,
     tables::{ENDPOINTS, RANGES, SETTINGS},
@@ -24,17 +25,16 @@ use crate::{
 
 const NO_PORT: u8 = DropReason::NO_MAPPING_FOR_NAT_MASQUERADE.0;
 
-/// Translates the source of what leaves, where it has to be.
+/// Translates the source of what leaves, where it has to be, and gives it its time.
 ///
 /// # Errors
 /// Code of the drop reason.
 #[inline(always)]
 pub fn outbound(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
     // SAFETY: pods' entries are only read; one that is replaced meanwhile is the same pod's.
-    if unsafe { ENDPOINTS.get(&packet.source) }.is_none() {
-        return Ok(());
-    }
+    let Some(endpoint) = (unsafe { ENDPOINTS.get(&packet.source) }) else { return Ok(()) };
     let Some(settings) = SETTINGS.get(0) else { return Ok(()) };
+    pace::apply(ctx, settings, endpoint)?;
     if !fragment::complete(packet, counter::TO_WIRE) {
         let leaves_as_it_is = keeps_source(settings, &packet.destination);
         return if leaves_as_it_is {

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use daymark_abi::{DropReason, counter};
 
 use crate::{
-    NEXT, conntrack, fragment, guard, masquerade, notify,
+    NEXT, conntrack, fragment, guard, masquerade, notify, pace,
     packet::{self, IPV4, IPV6, Packet},
     peer,
     tables::{ENDPOINTS, SETTINGS},
@@ -69,6 +69,10 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     let peer = peer::of(&packet.destination).filter(|peer| !peer.tunnel.is_none());
     let Some(peer) = peer else { return Err(NO_TUNNEL) };
     peer::set_tunnel(ctx.skb.skb, settings, peer)?;
+    // SAFETY: without preallocation an element is freed only after its readers.
+    if let Some(endpoint) = unsafe { ENDPOINTS.get(&packet.source) } {
+        pace::apply(ctx, settings, endpoint)?;
+    }
     reply(ctx, packet)?;
     Ok(NEXT)
 }

@@ -92,6 +92,33 @@ pub fn goes_past_stack(
     Some(conntrack::Seen { flow, is_reply: false })
 }
 
+/// Whether an ICMP error goes past the stack: if the connection does that it is about, which the
+/// stack then does not know.
+///
+/// # Errors
+/// Code of the drop reason.
+#[inline(always)]
+pub fn error_goes_past_stack(ctx: &TcContext, packet: &Packet) -> Result<bool, u8> {
+    let mut quoted = Packet::default();
+    packet.read_quoted(ctx, &mut quoted)?;
+    let seen = conntrack::peek(&quoted.key(), &quoted);
+    Ok(seen.is_some_and(|seen| seen.flow.flags & THROUGH_STACK == 0))
+}
+
+/// Either of the two, for a packet of any kind.
+#[inline(always)]
+fn is_past_stack(
+    ctx: &TcContext,
+    packet: &Packet,
+    settings: &Settings,
+    may_begin: impl FnOnce() -> bool,
+) -> Result<bool, u8> {
+    if packet.is_error == 1 {
+        return error_goes_past_stack(ctx, packet);
+    }
+    Ok(goes_past_stack(packet, settings, may_begin).is_some())
+}
+
 /// What a pod sends to a pod of another node.
 ///
 /// # Errors
@@ -103,48 +130,22 @@ pub fn out(
     settings: &Settings,
     peer: &Peer,
 ) -> Result<i32, u8> {
-    if packet.hop_limit < 2 || packet.is_error == 1 {
+    let device = if peer.tunnel.is_none() { settings.uplink } else { settings.vxlan };
+    if device == 0 || packet.hop_limit < 2 || !is_past_stack(ctx, packet, settings, || true)? {
         return Ok(NEXT);
     }
+    deliver::take_hop(ctx, packet)?;
+    // SAFETY: a live context.
+    unsafe { (*ctx.skb.skb).mark = PAST_STACK };
     if peer.tunnel.is_none() {
-        out_by_route(ctx, packet, settings)
-    } else {
-        into_tunnel(ctx, packet, settings, peer)
-    }
-}
-
-#[inline(always)]
-fn into_tunnel(
-    ctx: &TcContext,
-    packet: &mut Packet,
-    settings: &Settings,
-    peer: &Peer,
-) -> Result<i32, u8> {
-    if settings.vxlan == 0 || goes_past_stack(packet, settings, || true).is_none() {
-        return Ok(NEXT);
+        // The node's own routes lead there over the uplink; the kernel finds the neighbour, and keeps
+        // the packet while it asks for it.
+        // SAFETY: without parameters the helper takes the packet's own destination.
+        return Ok(unsafe { bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) } as i32);
     }
     set_tunnel(ctx.skb.skb, settings, peer)?;
-    deliver::take_hop(ctx, packet)?;
-    // SAFETY: a live context; the helper has no conditions.
-    unsafe {
-        (*ctx.skb.skb).mark = PAST_STACK;
-        Ok(bpf_redirect(settings.vxlan, 0) as i32)
-    }
-}
-
-/// Over the uplink, where the node's own routes lead to other nodes' pods; the kernel finds the
-/// neighbour, and keeps the packet while it asks for it.
-#[inline(always)]
-fn out_by_route(ctx: &TcContext, packet: &mut Packet, settings: &Settings) -> Result<i32, u8> {
-    if settings.uplink == 0 || goes_past_stack(packet, settings, || true).is_none() {
-        return Ok(NEXT);
-    }
-    deliver::take_hop(ctx, packet)?;
-    // SAFETY: a live context; without parameters the helper takes the packet's own destination.
-    unsafe {
-        (*ctx.skb.skb).mark = PAST_STACK;
-        Ok(bpf_redirect_neigh(settings.uplink, core::ptr::null_mut(), 0, 0) as i32)
-    }
+    // SAFETY: the helper has no conditions.
+    Ok(unsafe { bpf_redirect(device, 0) } as i32)
 }
 
 /// Tells the VXLAN device where the tunnel of this packet ends.
@@ -182,12 +183,13 @@ pub fn arrive(
     settings: &Settings,
     endpoint: &Endpoint,
 ) -> Result<i32, u8> {
-    if endpoint.flags & SHAPED != 0 || packet.hop_limit < 2 || packet.is_error == 1 {
+    if endpoint.flags & SHAPED != 0 || packet.hop_limit < 2 {
         return Ok(NEXT);
     }
     let source = packet.source;
-    match goes_past_stack(packet, settings, || of(&source).is_some()) {
-        Some(_) => deliver::into_pod(ctx, packet, endpoint),
-        None => Ok(NEXT),
+    if is_past_stack(ctx, packet, settings, || of(&source).is_some())? {
+        deliver::into_pod(ctx, packet, endpoint)
+    } else {
+        Ok(NEXT)
     }
 }

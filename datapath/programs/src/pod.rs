@@ -4,7 +4,7 @@ use aya_ebpf::programs::TcContext;
 use daymark_abi::{
     DropReason, counter,
     endpoint::{Device, Endpoint, SHAPED},
-    flow::{HAIRPIN, THROUGH_STACK, TO_HOST_PORT},
+    flow::{HAIRPIN, THROUGH_STACK},
     settings::Settings,
 };
 
@@ -55,17 +55,17 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         }
     }
     if packet.is_error == 0 {
-        track(packet, 0);
+        track(packet);
     }
     Ok(NEXT)
 }
 
 /// Enters or moves on a connection that nothing depends on.
 #[inline(always)]
-fn track(packet: &Packet, flags: u8) {
+fn track(packet: &Packet) {
     let key = packet.key();
     if conntrack::follow(&key, packet).is_none() {
-        let _ = conntrack::begin(&key, packet, flags, &TransportAddress::default());
+        let _ = conntrack::begin(&key, packet, 0, &TransportAddress::default());
     }
 }
 
@@ -79,17 +79,15 @@ fn to_neighbour(
     endpoint: &Endpoint,
 ) -> Result<i32, u8> {
     let shaped = (device.flags | endpoint.flags) & SHAPED != 0;
-    if packet.is_error == 1 {
-        let mut quoted = Packet::default();
-        packet.read_quoted(ctx, &mut quoted)?;
-        let seen = conntrack::peek(&quoted.key(), &quoted);
-        let is_direct =
-            seen.is_some_and(|seen| seen.flow.flags & (THROUGH_STACK | TO_HOST_PORT) == 0);
-        let goes_on = is_direct && !shaped && packet.hop_limit > 1;
-        return if goes_on { deliver::into_pod(ctx, packet, endpoint) } else { Ok(NEXT) };
-    }
     if shaped || packet.hop_limit < 2 {
         return Ok(NEXT);
+    }
+    if packet.is_error == 1 {
+        if !peer::error_goes_past_stack(ctx, packet)? {
+            return Ok(NEXT);
+        }
+        masquerade::translate_error(ctx, packet)?;
+        return deliver::into_pod(ctx, packet, endpoint);
     }
     match peer::goes_past_stack(packet, settings, || true) {
         Some(seen) => {

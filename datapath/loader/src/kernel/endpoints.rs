@@ -26,6 +26,7 @@ impl State {
             flags,
             ingress_rate: endpoint.bandwidth.ingress.unwrap_or(0),
             egress_rate: endpoint.bandwidth.egress.unwrap_or(0),
+            departs: 0,
         };
         let before = self.tables.devices.get(&ifindex, 0).ok();
         let full = tables::full("DEVICES", object::ENDPOINTS);

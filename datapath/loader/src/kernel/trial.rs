@@ -15,15 +15,18 @@ pub struct Outcome {
     pub action: i32,
     /// The packet as it left it, from its Ethernet header on.
     pub packet: Vec<u8>,
+    /// When it may depart, in nanoseconds since boot; 0 for at once.
+    pub departs: u64,
     /// Mean time of a run.
     pub time: Duration,
 }
 
 /// Most that a packet can grow by: nothing grows yet.
 const ROOM: usize = 256;
-/// Octets of `struct __sk_buff`, and where it has the index of the device.
+/// Octets of `struct __sk_buff`, and where in it are the index of the device and the time.
 const CONTEXT: usize = 192;
 const IFINDEX: usize = 40;
+const TIME: usize = 152;
 
 impl Kernel {
     /// Runs a program, by the label of its hook, on a frame as if it passed that device; `repeat`
@@ -44,14 +47,23 @@ impl Kernel {
         };
         let mut context = [0; CONTEXT];
         context[IFINDEX..IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());
+        let mut context_after = [0; CONTEXT];
         let mut packet = vec![0; frame.len() + ROOM];
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut packet);
         options.ctx_in = Some(&context);
+        options.ctx_out = Some(&mut context_after);
         options.repeat = repeat;
         let result = program.test_run(options).map_err(kernel(hook))?;
         packet.truncate(result.data_size_out as usize);
-        Ok(Outcome { action: result.return_value as i32, packet, time: result.duration })
+        let mut time = [0; 8];
+        time.copy_from_slice(&context_after[TIME..TIME + 8]);
+        Ok(Outcome {
+            action: result.return_value as i32,
+            packet,
+            departs: u64::from_ne_bytes(time),
+            time: result.duration,
+        })
     }
 }

@@ -1,11 +1,13 @@
 //! What happens when things end, change or are full.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use aya::maps::{HashMap, Map, MapData};
 use daymark_loader::{Datapath, Kernel, Root};
 
 use crate::{
@@ -57,8 +59,11 @@ fn an_agent_that_is_killed_and_restarted_loses_no_packet() {
     let (one, other) = (node.pod(5), node.pod(6));
     let endpoints = [one.endpoint.clone(), other.endpoint.clone()];
     let stop = AtomicBool::new(false);
+    let sent_again = || [retransmitted(&one), retransmitted(&other)];
+    let before = sent_again();
     std::thread::scope(|scope| {
         let sent = scope.spawn(|| numbered(&one, &other, &stop));
+        let asked = scope.spawn(|| asks(&one, &other, &stop));
         for _ in 0..10 {
             node.restart();
             node.space.within(|| {
@@ -71,7 +76,36 @@ fn an_agent_that_is_killed_and_restarted_loses_no_packet() {
         let (missing, received) = sent.join().expect("sent");
         assert_eq!(missing, Vec::<u32>::new());
         assert!(received > 1000, "{received} datagrams were too few to tell");
+        assert!(asked.join().expect("asked") > 100);
     });
+    assert_eq!(sent_again(), before, "no segment was sent twice");
+}
+
+/// Octets to and fro over one TCP connection until told to stop; gives how many.
+fn asks(from: &Pod, to: &Pod, stop: &AtomicBool) -> u32 {
+    let listener = to.space.within(|| TcpListener::bind((to.v6, 9002)).expect("bound"));
+    let mut client = from.space.within(|| TcpStream::connect((to.v6, 9002)).expect("connected"));
+    let (mut server, _) = listener.accept().expect("accepted");
+    let mut octet = [0];
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        client.write_all(&octet).expect("written");
+        server.read_exact(&mut octet).expect("read");
+        server.write_all(&octet).expect("written");
+        client.read_exact(&mut octet).expect("read");
+        count += 1;
+    }
+    count
+}
+
+/// TCP segments that a pod has sent again (`RetransSegs`).
+fn retransmitted(pod: &Pod) -> u64 {
+    let text = pod.space.within(|| std::fs::read_to_string("/proc/thread-self/net/snmp"));
+    let text = text.expect("counters");
+    let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let place = names.split(' ').position(|name| name == "RetransSegs").expect("a counter");
+    values.split(' ').nth(place).and_then(|value| value.parse().ok()).expect("a number")
 }
 
 #[test]
@@ -168,6 +202,21 @@ fn connections_that_are_over_are_swept_and_others_stay() {
     assert!(young.memory > 20 * 72);
     assert_eq!(node.kernel.sweep().expect("swept"), 0, "nothing is over yet");
     assert_eq!(entries("YOUNG").entries, 20);
+    // One that was over before the machine had run for two moments.
+    let folder = node.bpffs.path.join("daymark").join(format!("{:016x}", daymark_abi::HASH));
+    for table in ["YOUNG", "ESTABLISHED"] {
+        let data = MapData::from_pin(folder.join(table)).expect("a table");
+        let map = match table {
+            "YOUNG" => Map::LruHashMap(data),
+            _ => Map::HashMap(data),
+        };
+        let mut map: HashMap<_, [u8; 40], [u8; 32]> = map.try_into().expect("a hash table");
+        let mut flow = [0; 32];
+        flow[8] = 1;
+        map.insert([7; 40], flow, 0).expect("inserted");
+    }
+    assert_eq!(node.kernel.sweep().expect("swept"), 2);
+    assert_eq!((entries("YOUNG").entries, entries("ESTABLISHED").entries), (20, 0));
 }
 
 #[test]

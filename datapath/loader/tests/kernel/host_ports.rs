@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use daymark_loader::{Datapath, HostPort, Transport};
 
 use crate::{
-    lab::{Cgroup, Node, Pod, Space},
-    local::{PATIENCE, ask_tcp, ask_udp, serve},
-    wire::{OUTSIDE, Wire, addresses, families, node_on, on_wire, route_natively, unspecified},
+    lab::{Cgroup, Node, Pod},
+    local::{PATIENCE, ask_tcp, ask_udp, is_refused, serve, unspecified},
+    wire::{OUTSIDE, Wire, addresses, families, node_on, on_wire, route_natively, translate},
 };
 
 fn port(pod: &Pod, transport: Transport, v4: bool) -> HostPort {
@@ -108,18 +108,6 @@ fn processes_of_the_node_reach_its_ports_through_127_0_0_1() {
     assert!(refused);
 }
 
-/// Whether a datagram to this address is answered by an ICMP error, as the sender's socket sees it.
-fn is_refused(from: &Space, to: SocketAddr) -> bool {
-    from.within(|| {
-        let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
-        socket.connect(to).expect("connected");
-        socket.set_read_timeout(Some(PATIENCE)).expect("set");
-        socket.send(b"?").expect("sent");
-        let refused = std::io::ErrorKind::ConnectionRefused;
-        socket.recv(&mut [0; 10]).is_err_and(|error| error.kind() == refused)
-    })
-}
-
 #[test]
 fn a_pod_that_does_not_listen_is_told_to_whoever_asked_the_port() {
     if !crate::runs_here() {
@@ -130,6 +118,9 @@ fn a_pod_that_does_not_listen_is_told_to_whoever_asked_the_port() {
     route_natively(&one, &other);
     route_natively(&other, &one);
     let (pod, neighbour, remote) = (one.pod(5), one.pod(6), other.pod(7));
+    if crate::has_nft() {
+        translate(&one, ["10.96.0.1", "fd00:96::1"], &remote);
+    }
     let ports = [port(&pod, Transport::Udp, true), port(&pod, Transport::Udp, false)];
     one.kernel.open_host_ports(&ports).expect("open");
     for to in addresses(&one) {

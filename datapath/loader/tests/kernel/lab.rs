@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use daymark_loader::{
@@ -266,7 +267,11 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         self.move_to(&self.before);
-        let _ = std::fs::remove_dir(&self.path);
+        // Programs that other tests have started meanwhile are in it until they end.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::remove_dir(&self.path).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

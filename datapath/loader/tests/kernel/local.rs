@@ -77,6 +77,22 @@ pub(crate) fn ask_tcp(space: &Space, to: SocketAddr) -> Option<SocketAddr> {
     })
 }
 
+/// Whether a datagram to this address is answered by an ICMP error, as the sender's socket sees it.
+pub(crate) fn is_refused(from: &Space, to: SocketAddr) -> bool {
+    from.within(|| {
+        let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
+        socket.connect(to).expect("connected");
+        socket.set_read_timeout(Some(PATIENCE)).expect("set");
+        socket.send(b"?").expect("sent");
+        let refused = std::io::ErrorKind::ConnectionRefused;
+        socket.recv(&mut [0; 10]).is_err_and(|error| error.kind() == refused)
+    })
+}
+
+pub(crate) fn unspecified(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() }
+}
+
 fn both(pod: &Pod) -> [IpAddr; 2] {
     [pod.v4, pod.v6]
 }

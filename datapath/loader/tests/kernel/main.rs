@@ -8,6 +8,7 @@ mod lab;
 mod local;
 mod masquerade;
 mod model;
+mod pace;
 mod wire;
 
 /// Whether the tests can run here; says why not.

@@ -10,7 +10,7 @@ use daymark_loader::{Datapath, NodeSettings, Peer};
 
 use crate::{
     lab::{Node, Pod, Space, run},
-    local::{PATIENCE, ask_tcp, ask_udp, ask_udp_within, serve},
+    local::{PATIENCE, ask_tcp, ask_udp, ask_udp_within, is_refused, serve, unspecified},
 };
 
 /// A segment that nodes are on; its own namespace is the outside.
@@ -116,20 +116,9 @@ fn pods_reach_the_outside_from_the_nodes_address() {
         assert!(udp.port() >= 1024 && udp.port() < 1024 + 28_672);
 
         // A closed port is told by an ICMP error about what the outside has seen.
-        let refused = pod.space.within(|| {
-            let socket = UdpSocket::bind((unspecified(to.ip()), 0)).expect("bound");
-            socket.connect((to.ip(), 9)).expect("connected");
-            socket.set_read_timeout(Some(PATIENCE)).expect("set");
-            socket.send(b"?").expect("sent");
-            socket.recv(&mut [0; 10]).map_err(|error| error.kind())
-        });
-        assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
+        assert!(is_refused(&pod.space, SocketAddr::new(to.ip(), 9)));
     }
     assert_eq!(node.kernel.drops().expect("counters"), []);
-}
-
-pub(crate) fn unspecified(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() }
 }
 
 #[test]
@@ -182,7 +171,7 @@ fn check_pods(one: &Node, other: &Node) {
 
 /// Has a node's stack translate a Service's address to a pod, as kube-proxy's rules do, and drop
 /// what its connection tracking finds invalid.
-fn translate(node: &Node, service: [&str; 2], to: &Pod) {
+pub(crate) fn translate(node: &Node, service: [&str; 2], to: &Pod) {
     let rules = format!(
         "table inet test {{
             chain pre {{
@@ -237,6 +226,7 @@ fn what_the_stack_has_translated_is_answered_through_it() {
                     assert!(ask_tcp(&client.space, service).is_some(), "TCP to {service}");
                     assert!(ask_udp(&client.space, SocketAddr::new(own, 80)).is_some());
                     assert!(ask_tcp(&client.space, SocketAddr::new(own, 80)).is_some());
+                    assert!(is_refused(&client.space, SocketAddr::new(own, 9)), "{own}");
                 }
             }
         }
