@@ -96,9 +96,14 @@ pub fn settings(
     keep.extend(&wishes.native_ranges);
     keep.extend(&plan.pod_ranges);
     keep.extend(plan.peers.iter().flat_map(|peer| &peer.pod_ranges));
-    // Nodes have routes to pods, and are to see who asks.
-    let addresses = nodes.iter().flat_map(|node| node.addresses.iter().copied());
-    keep.extend(addresses.map(IpNetwork::from));
+    // Nodes have routes to pods, and are to see who asks. Not where there is a tunnel between them: the
+    // network below it knows no pods, and what they send to a node itself goes through no tunnel.
+    let tunnelled = |node: &&Node| {
+        let mut ends = applied.peers.iter().filter_map(|peer| peer.tunnel);
+        ends.any(|end| node.addresses.contains(&end))
+    };
+    let seen = nodes.iter().filter(|node| !tunnelled(node));
+    keep.extend(seen.flat_map(|node| node.addresses.iter().copied()).map(IpNetwork::from));
     NodeSettings {
         uplink_ifindex: applied.uplink.index,
         vxlan_ifindex: applied.vxlan_ifindex,
@@ -126,6 +131,7 @@ mod tests {
     use std::sync::Arc;
 
     use daymark_cluster::{Event, Kind, KindSet, Name, Writer, event::Object};
+    use daymark_loader::Peer;
 
     use super::*;
 
@@ -180,7 +186,7 @@ mod tests {
         let made = plan(&snapshot(&nodes), &wishes()).expect("a plan");
         assert_eq!(made.node_addresses.len(), 2, "one of each family");
         assert_eq!(made.peers[0].name, "n2");
-        let applied = Applied {
+        let mut applied = Applied {
             uplink: Default::default(),
             vxlan_ifindex: None,
             pod_mtu: 1500,
@@ -200,5 +206,13 @@ mod tests {
         ] {
             assert!(kept.iter().any(|kept| kept == range), "{range} in {kept:?}");
         }
+        let tunnel = "192.0.2.2".parse().ok();
+        applied.peers = vec![Peer { pods: nodes[0].pod_ranges[0], tunnel }];
+        let told = settings(&made, &applied, &wishes(), &nodes);
+        let kept: Vec<String> = told.no_masquerade.iter().map(ToString::to_string).collect();
+        assert!(
+            kept.contains(&"10.244.2.0/24".to_owned())
+                && !kept.contains(&"192.0.2.2/32".to_owned())
+        );
     }
 }

@@ -22,6 +22,8 @@ pub struct Root {
     pub cgroup: Option<PathBuf>,
     /// Where the container runtime reads network configurations.
     pub cni_configurations: PathBuf,
+    /// Octets of memory by which tables are sized; `None` for what the machine has.
+    pub table_memory: Option<u64>,
 }
 
 /// Held while an agent runs on a root. The kernel lets go of it with the process, however that ends.
@@ -77,6 +79,7 @@ mod tests {
             bpffs: folder.path().join("bpf"),
             cgroup: None,
             cni_configurations: folder.path().join("net.d"),
+            table_memory: None,
         };
         let held = root.lock().expect("the first");
         let refused = root.lock().expect_err("the second").to_string();

@@ -93,10 +93,11 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     let first = first_plan(source, &wishes, &changed).await;
 
     // Everything below works on the kernel and blocks, shortly; the runtime has nothing else to do yet.
+    kernel::mount_bpffs(&root.bpffs).context("mounting a BPF file system")?;
     let datapath = Kernel::open(&kernel::Root {
         bpffs: root.bpffs.clone(),
         cgroup: root.cgroup.clone(),
-        memory: None,
+        memory: root.table_memory,
     })
     .context("loading the programs")?;
     let datapath = Arc::new(datapath);

@@ -86,6 +86,7 @@ fn agent_options(options: &AgentOptions, api: Option<ApiConfig>) -> anyhow::Resu
             bpffs: options.bpffs.clone(),
             cgroup: options.cgroup.clone().or_else(cgroup2),
             cni_configurations: options.cni_conf_dir.clone(),
+            table_memory: options.table_memory.map(|mib| mib << 20),
         },
         wishes: Wishes {
             node_name: options.node_name.clone(),

@@ -284,6 +284,9 @@ pub(crate) struct AgentOptions {
     /// Ranges to which pods send with their own addresses, beside the pods' own.
     #[arg(long, value_name = "RANGE", value_delimiter = ',')]
     pub(crate) native_ranges: Vec<String>,
+    /// Size the tables as on a node with so much memory [default: what this one has].
+    #[arg(long, value_name = "MIB")]
+    pub(crate) table_memory: Option<u64>,
     /// Where to serve `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9964")]
     pub(crate) listen: SocketAddr,

@@ -26,6 +26,8 @@ use crate::{
 
 /// How long agents have to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// MiB of memory by which a node's tables are sized.
+const TABLE_MEMORY: &str = "256";
 /// Pods of a node that are added at the same time.
 const AT_ONCE: usize = 4;
 
@@ -125,6 +127,8 @@ fn start_agent(
     command
         .arg("agent")
         .args(["--node-name", node, "--routing", definition.routing.name()])
+        // The nodes share this machine's.
+        .args(["--table-memory", TABLE_MEMORY])
         .arg("--manifests")
         .arg(layout.cluster())
         .arg("--state-dir")

@@ -45,7 +45,7 @@ fn make(layout: &Layout, definition: &Definition, file: &Path) -> anyhow::Result
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
     fs::copy(file, layout.root().join("definition.yaml")).context("keeping the definition")?;
-    let group = own_group().map(|own| own.join(format!("daymark-lab-{}", definition.name)));
+    let group = own_group().map(|own| new_group(&own, &definition.name)).transpose()?;
     if let Some(group) = &group {
         fs::write(layout.control_group(), group.as_os_str().as_encoded_bytes())?;
     }
@@ -244,6 +244,21 @@ fn find(labs: &Path, name: &str, what: &str) -> anyhow::Result<(Option<String>, 
 /// The group of cgroup2 below which the lab's nodes have theirs; `None` without cgroup2.
 fn control_group(layout: &Layout) -> Option<PathBuf> {
     fs::read_to_string(layout.control_group()).ok().map(PathBuf::from)
+}
+
+/// Makes a group for a lab; labs of other folders may have the same name.
+fn new_group(own: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    for number in 0.. {
+        let group = own.join(format!("daymark-lab-{name}-{number}"));
+        match fs::create_dir(&group) {
+            Ok(()) => return Ok(group),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("making {}", group.display()));
+            }
+        }
+    }
+    bail!("no number is left for a control group")
 }
 
 /// The group of cgroup2 that this process is in, as a folder.

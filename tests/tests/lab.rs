@@ -47,7 +47,9 @@ fn main() -> ExitCode {
             return Ok(());
         }
         for (name, trial) in TRIALS {
-            suite.trial(name.to_owned(), move || trial().map_err(|error| format!("{error:#}").into()));
+            suite.trial(name.to_owned(), move || {
+                trial().map_err(|error| format!("{error:#}").into())
+            });
         }
         Ok(())
     })
@@ -131,7 +133,8 @@ fn exec_and_capture() -> anyhow::Result<()> {
     let begin = Instant::now();
     // The capture begins when it begins.
     let said = loop {
-        let output = daymark(&["exec", "default/a", "--", "curl", "-s", "-m", "5", &url]).output()?;
+        let output =
+            daymark(&["exec", "default/a", "--", "curl", "-s", "-m", "5", &url]).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if capture.try_wait()?.is_some() {
             break said;

@@ -72,10 +72,21 @@ fn check(lab: &Lab, rules: &[Rule], cell: &Cell) -> anyhow::Result<()> {
     let wanted = match sees {
         Sees::Own => self::address(lab, cell.source, cell.ipv4)?,
         Sees::Node => self::address(lab, cell.source.node(), cell.ipv4)?,
+        Sees::Gateway => gateway(cell.source.node(), cell.ipv4)?,
     };
     let seen = probe::seen(lab, cell.probe, cell.source.name(), cell.target.name(), address)?;
     ensure!(seen == wanted, "the target saw {seen}, not {wanted}");
     Ok(())
+}
+
+/// The address that a node has in the range of its pods.
+fn gateway(node: Place, ipv4: bool) -> anyhow::Result<std::net::IpAddr> {
+    let number = if node == Place::Node { 1 } else { 2 };
+    let text = match ipv4 {
+        true => format!("10.244.{number}.1"),
+        false => format!("fd00:10:244:{number}::1"),
+    };
+    Ok(text.parse()?)
 }
 
 /// The address of a place.

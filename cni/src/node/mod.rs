@@ -130,8 +130,9 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
     let pools = Pools::new(&plan.pod_ranges)?;
     let uplink = uplink::find(&kernel, &plan.node_addresses)?;
     switches::forward(&plan.pod_ranges, &uplink.name)?;
-    let gateways = [true, false].into_iter().filter_map(|ipv4| pools.gateway(ipv4));
-    have_gateways(&kernel, gateways)?;
+    let gateways: Vec<IpAddr> =
+        [true, false].into_iter().filter_map(|ipv4| pools.gateway(ipv4)).collect();
+    have_gateways(&kernel, &gateways)?;
     let ways = routes::choose(plan, &uplink);
     // The same for all pods, and before the first node that needs a tunnel comes.
     let pod_mtu = match plan.mode {
@@ -153,17 +154,13 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
             None
         }
     };
-    routes::make(&kernel, &ways.routes(&uplink, vxlan_ifindex, &plan.node_addresses))?;
+    routes::make(&kernel, &ways.routes(&uplink, vxlan_ifindex, &gateways))?;
     let (peers, unreachable) = ways.told();
     Ok(Applied { uplink, vxlan_ifindex, pod_mtu, peers, unreachable })
 }
 
 /// Gives `lo` the gateways' addresses, marked as ours; takes away those of another plan.
-fn have_gateways(
-    kernel: &Connection,
-    gateways: impl Iterator<Item = IpAddr>,
-) -> Result<(), NetlinkError> {
-    let wanted: Vec<IpAddr> = gateways.collect();
+fn have_gateways(kernel: &Connection, wanted: &[IpAddr]) -> Result<(), NetlinkError> {
     let there = remains::own_addresses(kernel)?;
     let gone = there.iter().filter(|address| !wanted.contains(address)).map(|&address| {
         let delete = RouteNetlinkMessage::DelAddress(message::address(LOOPBACK, address));

@@ -93,14 +93,16 @@ impl Ways {
         &self,
         uplink: &Uplink,
         tunnel: Option<u32>,
-        node_addresses: &[IpAddr],
+        gateways: &[IpAddr],
     ) -> BTreeSet<Route> {
         let route = |(range, way): &(IpNetwork, Way)| {
             let (gateway, link, source) = match way {
                 Way::Native(hop) => (Some(*hop), uplink.index, None),
+                // From an address that is answered through the tunnel too: a network that knows no
+                // pods may drop what they send to a node's own.
                 Way::Tunnel(_) => {
-                    let of_family = |node: &&IpAddr| node.is_ipv4() == range.is_ipv4();
-                    (None, tunnel?, node_addresses.iter().find(of_family).copied())
+                    let of_family = |gateway: &&IpAddr| gateway.is_ipv4() == range.is_ipv4();
+                    (None, tunnel?, gateways.iter().find(of_family).copied())
                 }
                 Way::None(_) => return None,
             };

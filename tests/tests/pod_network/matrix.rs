@@ -69,6 +69,7 @@ impl fmt::Display for Cell {
 pub(crate) enum Sees {
     Own,
     Node,
+    Gateway,
 }
 
 /// A line of the file.

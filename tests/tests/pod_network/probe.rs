@@ -114,8 +114,8 @@ fn icmp(
     let (request, reply) = if address.is_ipv4() { (8, 0) } else { (128, 129) };
     let there = lab.inside(target, || raw(address, protocol))?;
     let here = lab.inside(source, || raw(address, protocol))?;
-    let identifier = (std::process::id() as u16).to_be_bytes();
-    let mut message = [request, 0, 0, 0, identifier[0], identifier[1], 0, 1, 0, 0, 0, 0];
+    // As every ping has, an identifier of its own.
+    let mut message = [request, 0, 0, 0, mark[2], mark[3], 0, 1, 0, 0, 0, 0];
     message[8..].copy_from_slice(&mark);
     if address.is_ipv4() {
         // The kernel fills it in for ICMPv6 only.
