@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
+use ipnetwork::IpNetwork;
+
 use crate::Name;
 
 /// Namespace and name: what identifies a namespaced object of one kind.
@@ -173,4 +175,6 @@ pub struct Node {
     pub addresses: Box<[IpAddr]>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Name>,
+    /// `spec.podCIDRs`, or else `spec.podCIDR`, with the bits below the prefix cleared.
+    pub pod_ranges: Box<[IpNetwork]>,
 }

@@ -1,12 +1,14 @@
 //! `daymark`: Kubernetes service networking in one binary. This file only finds the verb.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod api_metrics;
 mod arguments;
 mod check;
 mod clusters;
 mod default_corefile;
 mod dns;
+mod lab;
 mod logging;
 mod output;
 
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments::normalized(std::env::args_os()));
     match arguments.verb {
         Verb::Dns(options) => dns::run(*options),
+        Verb::Agent(options) => agent::run(&options),
+        Verb::Lab(options) => lab::run(&options),
         Verb::Check { what: CheckWhat::Corefile(options) } => check::corefile(&options),
         Verb::Check { what: CheckWhat::Compare(options) } => check::compare(&options),
         Verb::Version => {

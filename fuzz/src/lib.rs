@@ -9,6 +9,10 @@
 use std::path::Path;
 
 use daymark_cluster::{Kind, Needs};
+use daymark_cni_spec::{
+    AddResult, Arguments, AttachmentId, Configuration, ConfigurationList, Version, configuration,
+    deletions, protocol,
+};
 use daymark_dns::{
     authority::{answer, incoming::Incoming, master},
     corefile::{self, check::Environment, source::Memory},
@@ -208,3 +212,41 @@ pub fn transfer(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests;
+
+/// What a runtime writes to the CNI plugin's stdin: read without a panic, alike whether the plugin or
+/// the agent reads it, and a result in it can be shaped for every version.
+pub fn cni(bytes: &[u8]) {
+    drop(configuration::version_of(bytes));
+    drop(ConfigurationList::parse(bytes));
+    let read = Configuration::parse(bytes);
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        // A key that is there twice is refused in text, and gone once it is a value.
+        if read.is_ok() {
+            assert_eq!(Configuration::from_json(&value), read);
+        }
+        if let Ok(result) = AddResult::parse(&value) {
+            for version in Version::ALL {
+                let shaped = AddResult::parse(&result.to_json(version)).expect("what we wrote");
+                assert_eq!(shaped.ips, result.ips);
+            }
+        }
+    }
+    let text = String::from_utf8_lossy(bytes);
+    drop(Arguments::parse(&text));
+    if let Some(id) = AttachmentId::parse(&text) {
+        assert_eq!(AttachmentId::parse(&id.to_string()), Some(id));
+    }
+}
+
+/// What comes over the agent's socket, and what lies in its folders: read without a panic.
+pub fn cni_message(bytes: &[u8]) {
+    if let Ok(message) = protocol::read(bytes)
+        && let Ok(request) = serde_json::from_slice::<protocol::Request>(&message)
+    {
+        let again = protocol::encode(&request).expect("no longer than it was");
+        let again = protocol::read(&again[..]).expect("whole");
+        assert_eq!(serde_json::from_slice::<protocol::Request>(&again).ok(), Some(request));
+    }
+    drop(deletions::parse(bytes));
+    drop(daymark_cni::record::parse(bytes));
+}

@@ -111,3 +111,15 @@ fn zones() {
 fn transfers() {
     fuzz("transfer", crate::transfer, 20_000);
 }
+
+#[test]
+fn cni_configurations() {
+    fuzz("cni", crate::cni, 20_000);
+}
+
+#[test]
+fn cni_messages() {
+    let is_record = |entry: &Vec<u8>| daymark_cni::record::parse(entry).is_some();
+    assert!(corpus("cni_message").iter().any(is_record), "the corpus has a record of today");
+    fuzz("cni_message", crate::cni_message, 20_000);
+}

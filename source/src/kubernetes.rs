@@ -21,6 +21,7 @@ use self::{
 use crate::status::Board;
 
 mod api;
+mod author;
 mod connect;
 mod encoding;
 mod error;
@@ -40,6 +41,7 @@ mod stream;
 mod wire;
 
 pub use self::{
+    author::{Author, WriteError},
     connect::{ConnectError, SERVICE_ACCOUNT},
     limit::Limits,
     observe::{ApiObserver, Requested, Restart},

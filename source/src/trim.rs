@@ -312,6 +312,16 @@ impl Trimmer<'_> {
             .filter_map(|address| self.address(address))
             .collect();
         let zone = self.label(&o.metadata, ZONE);
-        Some(Node { name, addresses, zone })
+        let all = o.spec.as_ref().and_then(|spec| spec.pod_cidrs.as_deref()).unwrap_or_default();
+        let one = o.spec.as_ref().and_then(|spec| spec.pod_cidr.as_ref());
+        // Where both are there, the API has the single one first in the list.
+        let ranges = if all.is_empty() { one.map(std::slice::from_ref) } else { Some(all) };
+        let pod_ranges = ranges
+            .unwrap_or_default()
+            .iter()
+            .filter(|range| !range.text().is_empty())
+            .filter_map(|range| self.range(range))
+            .collect();
+        Some(Node { name, addresses, zone, pod_ranges })
     }
 }

@@ -12,6 +12,7 @@ pub mod dns;
 pub mod dnstap;
 pub mod encrypted;
 pub mod folder;
+pub mod lab;
 pub mod namespace;
 pub mod pages;
 pub mod peers;

@@ -92,6 +92,11 @@ impl Namespace {
         self.run(&["mount", "--bind", &file.display().to_string(), place]).map(drop)
     }
 
+    /// Path of the network namespace, good for as long as this is held.
+    pub fn network(&self) -> PathBuf {
+        format!("/proc/{}/ns/net", self.holder.id()).into()
+    }
+
     /// The command line that runs something here: a program and arguments that come before it.
     pub fn enter(&self) -> (PathBuf, Vec<String>) {
         let nsenter = tool_path("nsenter").unwrap_or_else(|| "nsenter".into());
@@ -126,7 +131,7 @@ impl Namespace {
         &self,
         job: impl FnOnce() -> anyhow::Result<T> + Send,
     ) -> anyhow::Result<T> {
-        let network = File::open(format!("/proc/{}/ns/net", self.holder.id()))?;
+        let network = File::open(self.network())?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;

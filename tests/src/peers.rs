@@ -34,13 +34,25 @@ pub fn program(name: &str) -> Result<PathBuf, String> {
 /// # Panics
 /// If it is not there: the tests can say nothing then.
 pub fn daymark() -> PathBuf {
-    if let Some(path) = std::env::var_os("DAYMARK_BIN") {
+    own("daymark", "DAYMARK_BIN", "daymark")
+}
+
+/// Our CNI plugin, likewise (or `DAYMARK_CNI_BIN`).
+///
+/// # Panics
+/// If it is not there.
+pub fn plugin() -> PathBuf {
+    own("daymark-cni", "DAYMARK_CNI_BIN", "daymark-cni-plugin")
+}
+
+fn own(program: &str, variable: &str, package: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
     let own = std::env::current_exe().expect("a test knows its own path");
     // A test lies in target/PROFILE/deps, a benchmark in target/PROFILE.
-    let candidates = own.ancestors().skip(1).take(2).map(|folder| folder.join("daymark"));
+    let candidates = own.ancestors().skip(1).take(2).map(|folder| folder.join(program));
     candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
-        panic!("no daymark beside {}: run `cargo build -p daymark` first", own.display())
+        panic!("no {program} beside {}: run `cargo build -p {package}` first", own.display())
     })
 }

@@ -7,15 +7,40 @@ use serde_json::Value;
 
 /// Crates of ours that a crate may use. Tools that stand outside (tests, benchmarks, fuzzing, xtask)
 /// are not listed: nothing may depend on them.
-const ALLOWED: [(&str, &[&str]); 4] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("daymark-cluster", &[]),
+    ("daymark-abi", &[]),
+    ("daymark-loader", &["daymark-abi"]),
     ("daymark-source", &["daymark-cluster"]),
     ("daymark-dns", &["daymark-cluster"]),
-    ("daymark", &["daymark-cluster", "daymark-source", "daymark-dns"]),
+    ("daymark-cni-spec", &[]),
+    ("daymark-cni-plugin", &["daymark-cni-spec"]),
+    ("daymark-cni", &["daymark-cni-spec", "daymark-cluster", "daymark-abi", "daymark-loader"]),
+    (
+        "daymark-agent",
+        &["daymark-cluster", "daymark-source", "daymark-abi", "daymark-loader", "daymark-cni"],
+    ),
+    ("daymark-lab", &["daymark-cni", "daymark-agent"]),
+    (
+        "daymark",
+        &[
+            "daymark-cluster",
+            "daymark-source",
+            "daymark-dns",
+            "daymark-cni",
+            "daymark-agent",
+            "daymark-lab",
+        ],
+    ),
 ];
 
 /// Libraries that only one of the crates above may name.
-const RESERVED: [(&str, &str); 2] = [("kube", "daymark-source"), ("k8s-openapi", "daymark-source")];
+const RESERVED: [(&str, &str); 4] = [
+    ("kube", "daymark-source"),
+    ("k8s-openapi", "daymark-source"),
+    ("aya", "daymark-loader"),
+    ("netlink-packet-route", "daymark-cni"),
+];
 
 /// Ordinary dependencies by crate, development ones left out.
 fn dependencies() -> BTreeMap<String, Vec<String>> {

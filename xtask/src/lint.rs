@@ -1,4 +1,5 @@
-//! The style: rustfmt, clippy without warnings, and cargo-deny, which is installed once into the cache.
+//! The style: rustfmt, clippy without warnings, eBPF objects that fit their sources, and cargo-deny,
+//! which is installed once into the cache.
 
 use std::{path::PathBuf, process::Command};
 
@@ -19,6 +20,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ]))?;
+    crate::ebpf::check()?;
     deny()
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod ebpf;
 mod image;
 mod lint;
 mod manifests;
@@ -28,6 +29,8 @@ enum Verb {
     Test,
     /// Check the style: rustfmt, clippy, cargo-deny (built once into the cache).
     Lint,
+    /// Build the eBPF programs into datapath/loader/objects, or check what is committed there.
+    Ebpf(ebpf::Options),
     /// Build the peers that tests and benchmarks run against, once, into a cache.
     Peers,
     /// Make the container image without Docker: a static release build and an OCI archive.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Test => test::run(),
         Verb::Lint => lint::run(),
+        Verb::Ebpf(options) => ebpf::run(&options),
         Verb::Peers => peers::build(),
         Verb::Image(options) => image::build(&options).map(drop),
         Verb::Nodes(options) => nodes::run(&options),

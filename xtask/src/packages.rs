@@ -5,14 +5,16 @@ use std::process::Command;
 use crate::shell::{execute, is_installed};
 
 /// Program to look for, and the package that brings it.
-const TESTS: [(&str, &str); 7] = [
+const TESTS: [(&str, &str); 8] = [
     ("dig", "bind9-dnsutils"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("kdig", "knot-dnsutils"),
     ("promtool", "prometheus"),
     ("dnsperf", "dnsperf"),
+    ("nft", "nftables"),
 ];
 /// The same for real nodes.
 const NODES: [(&str, &str); 7] = [

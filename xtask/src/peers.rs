@@ -30,7 +30,7 @@ const KUBERNETES: &str = "1.37.2";
 const CONTAINERD: &str = "2.4.2";
 
 /// What `cargo xtask test` and the benchmarks need.
-const PEERS: [Peer; 8] = [
+const PEERS: [Peer; 13] = [
     plain("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
     plain("coredns", "coredns", "github.com/coredns/coredns"),
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -39,6 +39,11 @@ const PEERS: [Peer; 8] = [
     plain("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
     plain("pebble", "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble"),
     plain("dnstap", "dnstap", "github.com/dnstap/golang-dnstap/dnstap"),
+    plain("cnitool", "cni", "github.com/containernetworking/cni/cnitool"),
+    plain("bridge", "cni", "github.com/containernetworking/plugins/plugins/main/bridge"),
+    plain("host-local", "cni", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
+    plain("portmap", "cni", "github.com/containernetworking/plugins/plugins/meta/portmap"),
+    plain("bandwidth", "cni", "github.com/containernetworking/plugins/plugins/meta/bandwidth"),
 ];
 
 /// Where the Prometheus operator has the definitions of its kinds, and those that our chart uses.
@@ -47,7 +52,7 @@ const DEFINITIONS: [&str; 2] =
     ["monitoring.coreos.com_prometheusrules.yaml", "monitoring.coreos.com_servicemonitors.yaml"];
 
 /// What real nodes need beside them.
-const NODES: [Peer; 11] = [
+const NODES: [Peer; 8] = [
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
@@ -58,10 +63,7 @@ const NODES: [Peer; 11] = [
         "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
     ),
     containerd("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
-    plain("bridge", "cni", "github.com/containernetworking/plugins/plugins/main/bridge"),
-    plain("host-local", "cni", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
     plain("loopback", "cni", "github.com/containernetworking/plugins/plugins/main/loopback"),
-    plain("portmap", "cni", "github.com/containernetworking/plugins/plugins/meta/portmap"),
 ];
 
 const fn plain(program: &'static str, module: &'static str, package: &'static str) -> Peer {

@@ -29,8 +29,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         println!("xtask: no Go here: tests that need CoreDNS or kube-apiserver are skipped");
     }
     lint::run()?;
-    // Black-box tests start the binary that lies beside them.
-    execute(cargo().args(["build", "--package", "daymark"]))?;
+    // Black-box tests start the binaries that lie beside them.
+    execute(cargo().args(["build", "--package", "daymark", "--package", "daymark-cni-plugin"]))?;
     let mut count = Count::default();
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);

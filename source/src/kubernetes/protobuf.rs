@@ -17,8 +17,8 @@ use super::{
 };
 use crate::trim::shape::{
     Borrowed, Conditions, Endpoint, EndpointSlice, Ingress, LoadBalancer, Metadata, Namespace,
-    Node, NodeAddress, NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service, ServiceSpec,
-    ServiceStatus, Shape, TargetRef,
+    Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodAddress, PodStatus, Port, Scalar, Service,
+    ServiceSpec, ServiceStatus, Shape, TargetRef,
 };
 
 /// What every object begins with (`protoEncodingPrefix` in
@@ -301,9 +301,21 @@ impl<'a> Read<'a> for Node<Borrowed<'a>> {
     fn take(&mut self, field: Field<'a>) -> Result<(), Malformed> {
         match field.number {
             1 => self.metadata.merge(field.octets()?),
+            2 => field.merge_into(&mut self.spec),
             3 => field.merge_into(&mut self.status),
             _ => Ok(()),
         }
+    }
+}
+
+impl<'a> Read<'a> for NodeSpec<Borrowed<'a>> {
+    fn take(&mut self, field: Field<'a>) -> Result<(), Malformed> {
+        match field.number {
+            1 => self.pod_cidr = text(field)?,
+            7 => self.pod_cidrs.get_or_insert_default().extend(text(field)?),
+            _ => {}
+        }
+        Ok(())
     }
 }
 

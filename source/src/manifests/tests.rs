@@ -48,7 +48,10 @@ fn line(object: &Object) -> String {
         }
         Object::Pod(o) => format!("{:?}", o.addresses),
         Object::ServiceImport(o) => format!("{:?}", o.kind),
-        Object::Node(o) => format!("{:?} {:?}", o.addresses, o.zone),
+        Object::Node(o) => {
+            let ranges: Vec<String> = o.pod_ranges.iter().map(ToString::to_string).collect();
+            format!("{:?} {:?} {ranges:?}", o.addresses, o.zone)
+        }
         Object::Namespace(o) => format!("{:?}", o.labels),
     };
     format!("{} {}/{} {detail}", key.kind.plural(), key.name.namespace, key.name.name)
@@ -145,7 +148,18 @@ fn each_kind_is_cut_down_to_what_is_used() {
             "{apiVersion: v1, kind: Node, metadata: {name: n1, labels: \
              {topology.kubernetes.io/zone: a}}, status: {addresses: [{type: Hostname, address: n1}, \
              {type: InternalIP, address: 192.0.2.1}]}}",
-            "nodes /n1 [192.0.2.1] Some(\"a\")",
+            "nodes /n1 [192.0.2.1] Some(\"a\") []",
+        ),
+        (
+            "node: its pod ranges",
+            "{apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDR: 10.244.1.7/24, \
+             podCIDRs: [10.244.1.7/24, 'fd00:10:244:1::/64']}}",
+            "nodes /n1 [] None [\"10.244.1.0/24\", \"fd00:10:244:1::/64\"]",
+        ),
+        (
+            "node: a single pod range",
+            "{apiVersion: v1, kind: Node, metadata: {name: n1}, spec: {podCIDR: 10.244.1.0/24}}",
+            "nodes /n1 [] None [\"10.244.1.0/24\"]",
         ),
         (
             "namespace with sorted labels",

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use daymark_cluster::{Kind, Labels, Name, ObjectName, Port, Ports, Protocol};
+use ipnetwork::IpNetwork;
 use serde_saphyr::Location;
 
 use super::{
@@ -93,6 +94,21 @@ impl Trimmer<'_> {
             self.reject(text.place(), what, help.into());
         }
         address
+    }
+
+    /// A range of addresses, with the bits below its prefix cleared.
+    pub(super) fn range<S: Text>(&mut self, text: &S) -> Option<IpNetwork> {
+        let written = text.text().split_once('/');
+        let range = written.and_then(|(address, length)| {
+            let range = IpNetwork::new(parse_address(address)?, length.parse().ok()?).ok()?;
+            IpNetwork::new(range.network(), range.prefix()).ok()
+        });
+        if range.is_none() {
+            let what = format!("`{}` is not a range of IP addresses", text.text());
+            let help = "write an address and the length of its prefix, such as 10.244.1.0/24";
+            self.reject(text.place(), what, help.into());
+        }
+        range
     }
 
     /// A Service's name is a label of DNS (RFC 1035 §2.3.1); the API refuses others.

@@ -296,7 +296,17 @@ pub(crate) struct ServiceImportSpec<S> {
 #[derive(Default, Deserialize)]
 pub(crate) struct Node<S> {
     pub(crate) metadata: Metadata<S>,
+    pub(crate) spec: Option<NodeSpec<S>>,
     pub(crate) status: Option<NodeStatus<S>>,
+}
+
+/// `v1` NodeSpec.
+#[derive(Default, Deserialize)]
+pub(crate) struct NodeSpec<S> {
+    #[serde(rename = "podCIDR")]
+    pub(crate) pod_cidr: Option<S>,
+    #[serde(rename = "podCIDRs")]
+    pub(crate) pod_cidrs: Option<Vec<S>>,
 }
 
 /// `v1` NodeStatus.

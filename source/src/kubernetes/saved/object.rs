@@ -156,7 +156,11 @@ fn pod(pod: &Pod) -> Value {
 fn node(node: &Node) -> Value {
     let address =
         |address: &IpAddr| json!({ "type": "InternalIP", "address": address.to_string() });
-    json!({ "status": { "addresses": node.addresses.iter().map(address).collect::<Vec<_>>() } })
+    let ranges: Vec<String> = node.pod_ranges.iter().map(ToString::to_string).collect();
+    json!({
+        "spec": { "podCIDRs": ranges },
+        "status": { "addresses": node.addresses.iter().map(address).collect::<Vec<_>>() },
+    })
 }
 
 fn texts(addresses: &[IpAddr]) -> Vec<String> {

@@ -254,8 +254,18 @@ struct PodIp {
 struct Node {
     #[prost(message, optional, tag = "1")]
     metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<NodeSpec>,
     #[prost(message, optional, tag = "3")]
     status: Option<NodeStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeSpec {
+    #[prost(string, optional, tag = "1")]
+    pod_cidr: Option<String>,
+    #[prost(string, repeated, tag = "7")]
+    pod_cidrs: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -348,7 +358,11 @@ fn message(kind: Kind, object: &Value) -> Vec<u8> {
                 r#type: value(&address["type"]),
                 address: value(&address["address"]),
             });
-            Node { metadata, status: Some(NodeStatus { addresses }) }.encode_to_vec()
+            let spec = spec.is_object().then(|| NodeSpec {
+                pod_cidr: value(&spec["podCIDR"]),
+                pod_cidrs: all(&spec["podCIDRs"], string),
+            });
+            Node { metadata, spec, status: Some(NodeStatus { addresses }) }.encode_to_vec()
         }
         Kind::ServiceImport => panic!("custom resources have no protobuf"),
     }

@@ -18,12 +18,15 @@ pub(super) const KINDS: [Kind; 5] =
     [Kind::Service, Kind::EndpointSlice, Kind::Namespace, Kind::Pod, Kind::Node];
 
 /// Texts that mean something in one field or another, and some that do not.
-const TEXTS: [&str; 24] = [
+const TEXTS: [&str; 27] = [
     "",
     "web",
     "10.0.0.7",
     "010.0.0.7",
     "fd00::7",
+    "10.244.1.7/24",
+    "fd00:10:244::/64",
+    "10.244.1.0/33",
     "::ffff:10.0.0.8",
     "None",
     "ClusterIP",
@@ -139,6 +142,10 @@ impl Dice {
         ])
     }
 
+    fn ranges(&mut self) -> Value {
+        self.object(&[("podCIDR", Self::text), ("podCIDRs", |dice| dice.some(Self::text))])
+    }
+
     fn balanced(&mut self) -> Value {
         let ingress: Make =
             |dice| dice.some(|dice| dice.object(&[("ip", Self::text), ("hostname", Self::text)]));
@@ -169,6 +176,7 @@ impl Dice {
                 ("ports", |dice| dice.some(Self::port)),
                 ("endpoints", |dice| dice.some(Self::endpoint)),
             ]),
+            Kind::Node => self.object(&[("spec", Self::ranges), ("status", Self::status)]),
             _ => self.object(&[("status", Self::status)]),
         };
         object["metadata"] = self.metadata();

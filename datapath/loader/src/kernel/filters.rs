@@ -1,0 +1,53 @@
+//! Programs as filters of the clsact queueing discipline: for kernels before 6.6, which have no TCX.
+//!
+//! A filter is exchanged in place, like a link, but nothing holds it: it stays until it is removed.
+//! What takes the part of a link's pin is a pin of its program.
+
+use std::path::Path;
+
+use aya::programs::{
+    Link as _, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
+};
+
+/// Where ours are among the filters of a device: our own place, so that others' are left alone.
+const PRIORITY: u16 = 3000;
+const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// Attaches a program, or exchanges the one that is there.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    device: &str,
+    side: TcAttachType,
+    pin: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // It may be there, for us or for others; if it can't be had, attaching says so.
+    let _ = qdisc_add_clsact(device);
+    let link = match program.attach_to_link(ours(device, side)?) {
+        Ok(link) => link,
+        Err(_) => {
+            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            program.attach_with_options(device, side, TcAttachOptions::Netlink(options))?
+        }
+    };
+    // It is to stay when this process ends.
+    std::mem::forget(program.take_link(link)?);
+    let _ = std::fs::remove_file(pin);
+    Ok(program.pin(pin)?)
+}
+
+/// Removes our filter from a device.
+pub(super) fn detach(device: &str, side: TcAttachType) -> Result<(), ProgramError> {
+    ours(device, side).map_err(ProgramError::IOError)?.detach()
+}
+
+/// Whether a pin is that of a program: then it stands for a filter.
+pub(super) fn is_program(pin: &Path) -> bool {
+    // The kernel tells of links through the same call; theirs have other types at that place.
+    ProgramInfo::from_pin(pin)
+        .is_ok_and(|info| info.program_type() == SchedClassifier::PROGRAM_TYPE.into())
+}
+
+fn ours(device: &str, side: TcAttachType) -> std::io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(device, side, PRIORITY, HANDLE, None)
+}

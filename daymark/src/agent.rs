@@ -1,0 +1,113 @@
+//! `daymark agent`: the process around `daymark-agent`.
+
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use daymark_agent::{Options, Root, plan::Wishes};
+use daymark_cluster::{Kind, Needs};
+use daymark_cni::node::{Mode, VNI, VXLAN_PORT};
+use daymark_source::{
+    Source,
+    kubernetes::{Access, ApiConfig},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    arguments::{AgentOptions, RoutingMode},
+    logging,
+    output::complain,
+};
+
+/// Runs the agent until it is told to stop.
+pub(crate) fn run(options: &AgentOptions) -> ExitCode {
+    let lost = prometheus::IntCounter::new("daymark_log_lost_total", "Lines that were lost.");
+    let outcome = lost.context("a counter").and_then(|lost| {
+        let log = logging::start(options.log_format, lost).context("starting to log")?;
+        let outcome = serve(options);
+        log.lines.flush();
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: &AgentOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("daymark")
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let needs = Needs { kinds: [Kind::Node].into_iter().collect(), ..Needs::default() };
+        let (source, api) = match &options.manifests {
+            Some(path) => (Source::manifests(path, needs)?, None),
+            None => {
+                let config = api(options);
+                (Source::kubernetes(&config, needs, Arc::new(()))?, Some(config))
+            }
+        };
+        let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        daymark_agent::run(agent_options(options, api)?, &source, stop).await
+    })
+}
+
+fn api(options: &AgentOptions) -> ApiConfig {
+    let access = match &options.kubeconfig {
+        Some(path) => Access::Kubeconfig { path: path.clone(), context: None },
+        None => Access::InCluster,
+    };
+    // With the state on disk the agent starts while the API server is away.
+    ApiConfig { state: Some(options.state_dir.join("cluster")), ..ApiConfig::new(access) }
+}
+
+fn agent_options(options: &AgentOptions, api: Option<ApiConfig>) -> anyhow::Result<Options> {
+    let native_ranges = options
+        .native_ranges
+        .iter()
+        .map(|text| text.parse().with_context(|| format!("--native-ranges: `{text}` is no range")))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Options {
+        root: Root {
+            state: options.state_dir.clone(),
+            socket: options.socket.clone(),
+            bpffs: options.bpffs.clone(),
+            cgroup: options.cgroup.clone().or_else(cgroup2),
+            cni_configurations: options.cni_conf_dir.clone(),
+            table_memory: options.table_memory.map(|mib| mib << 20),
+        },
+        wishes: Wishes {
+            node_name: options.node_name.clone(),
+            mode: match options.routing {
+                RoutingMode::Auto => Mode::Auto,
+                RoutingMode::Native => Mode::Native,
+                RoutingMode::Vxlan => Mode::Vxlan,
+            },
+            vxlan_port: VXLAN_PORT,
+            vni: VNI,
+            masquerade: !options.no_masquerade,
+            native_ranges,
+        },
+        listen: options.listen,
+        api,
+    })
+}
+
+/// Where cgroup2 is mounted; on hosts that have both versions not at /sys/fs/cgroup.
+fn cgroup2() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    mount.split(' ').nth(1).map(PathBuf::from)
+}

@@ -1,0 +1,242 @@
+//! The lab as people use it, and what an agent's end and return mean to the pods of its node.
+
+mod lab {
+    pub(crate) mod stream;
+}
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Read,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use daymark_tests::{lab::Lab, peers, process::PATIENCE, suite::Suite};
+
+use self::lab::stream::Stream;
+
+/// Two pods on one node, one on another.
+const DEFINITION: &str = "kind: Lab\nmetadata: {name: small}\nspec:\n  nodes:\n  - {name: n1, podCIDRs: \
+                          [10.244.1.0/24, 'fd00:10:244:1::/64']}\n  - {name: n2, podCIDRs: [10.244.2.0/24, \
+                          'fd00:10:244:2::/64']}\n---\nkind: Pod\nmetadata: {name: a}\nspec: {nodeName: n1}\n\
+                          ---\nkind: Pod\nmetadata: {name: b}\nspec: {nodeName: n1, containers: [{ports: \
+                          [{containerPort: 8080}, {containerPort: 5353, protocol: UDP}]}]}\n---\nkind: Pod\n\
+                          metadata: {name: c}\nspec: {nodeName: n2, containers: [{ports: [{containerPort: \
+                          8080}]}]}\n";
+
+/// What a trial is and does.
+type Trial = (&'static str, fn() -> anyhow::Result<()>);
+
+const TRIALS: [Trial; 7] = [
+    ("nothing is left after down", nothing_is_left),
+    ("a lab whose process was killed can be taken down", killed_can_be_taken_down),
+    ("a second lab of the same name is refused", second_is_refused),
+    ("exec runs in a pod, and capture shows its packets", exec_and_capture),
+    ("a second agent on the same root is refused", second_agent_is_refused),
+    ("an agent that is killed and comes back loses no packet", agent_killed),
+    ("a pod that sends from another's address is dropped and counted", spoofed),
+];
+
+fn main() -> ExitCode {
+    Suite::run("labs can be made", |suite| {
+        if let Some(reason) = Lab::unavailable() {
+            suite.skipped("labs", &reason);
+            return Ok(());
+        }
+        for (name, trial) in TRIALS {
+            suite.trial(name.to_owned(), move || {
+                trial().map_err(|error| format!("{error:#}").into())
+            });
+        }
+        Ok(())
+    })
+}
+
+/// What a lab could leave: mounts and processes that name its folder, and control groups.
+fn traces(folder: &str) -> anyhow::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    found.extend(mounts.lines().filter(|line| line.contains(folder)).map(str::to_owned));
+    for process in fs::read_dir("/proc")?.flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(folder) {
+            found.insert(line);
+        }
+    }
+    Ok(found)
+}
+
+fn nothing_is_left() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let root = lab.layout().root().to_owned();
+    let folder = root.display().to_string();
+    ensure!(!traces(&folder)?.is_empty(), "a lab that is up can be seen");
+    let group = fs::read_to_string(lab.layout().control_group()).ok();
+    drop(lab);
+    let left = traces(&folder)?;
+    ensure!(left.is_empty(), "left: {left:?}");
+    ensure!(!root.exists(), "its folder is left");
+    ensure!(group.is_none_or(|group| !Path::new(&group).exists()), "its control group is left");
+    Ok(())
+}
+
+fn killed_can_be_taken_down() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let processes = lab.layout().processes();
+    let keeper = daymark_lab::processes::running(&processes, "lab").context("the lab's process")?;
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL)?;
+    let folder = lab.layout().root().display().to_string();
+    drop(lab);
+    let left = traces(&folder)?;
+    ensure!(left.is_empty(), "left: {left:?}");
+    Ok(())
+}
+
+fn second_is_refused() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let file = lab.layout().root().join("definition.yaml");
+    let labs = lab.layout().root().parent().context("a folder")?.to_owned();
+    let output = Command::new(peers::daymark())
+        .args(["lab", "up"])
+        .arg(&file)
+        .arg("--labs")
+        .arg(&labs)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && said.contains("the lab `small` is up"), "{said}");
+    // The one that is there is as it was.
+    lab.run("a", &["true"])?;
+    ensure!(lab.layout().status().exists());
+    Ok(())
+}
+
+fn exec_and_capture() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let labs = lab.layout().root().parent().context("a folder")?.to_owned();
+    let daymark = |words: &[&str]| {
+        let mut command = Command::new(peers::daymark());
+        command.arg("lab").args(&words[..1]).arg("--labs").arg(&labs).args(&words[1..]);
+        command
+    };
+    let file = lab.layout().root().join("b.pcap");
+    let mut capture = daymark(&["capture", "default/b", "--count", "4", "--write"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .spawn()?;
+    let to = lab.address("b", true)?;
+    let own = lab.address("a", true)?;
+    let url = format!("http://{to}:8080/");
+    let begin = Instant::now();
+    // The capture begins when it begins.
+    let said = loop {
+        let output =
+            daymark(&["exec", "default/a", "--", "curl", "-s", "-m", "5", &url]).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if capture.try_wait()?.is_some() {
+            break said;
+        }
+        ensure!(begin.elapsed() < PATIENCE, "four packets were seen: {said}");
+    };
+    ensure!(said.starts_with(&format!("default/b from {own}:")), "{said}");
+    let mut captured = Vec::new();
+    fs::File::open(&file)?.read_to_end(&mut captured)?;
+    ensure!(captured.len() > 24 + 4 * 16, "{} octets", captured.len());
+    let refused = daymark(&["exec", "default/z", "--", "true"]).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(said.contains("no Pod `default/z`") && said.contains("default/a"), "{said}");
+    Ok(())
+}
+
+fn second_agent_is_refused() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let agent = Agent::of(&lab, "n1")?;
+    let output = lab.inside("node/n1", || Ok(agent.command().output()?))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && said.contains("another agent (process"), "{said}");
+    ensure!(Agent::of(&lab, "n1")?.process == agent.process, "the first one runs");
+    Ok(())
+}
+
+/// Streams within the node and to the other one, both ways, while the agent of the one is killed and
+/// started again.
+fn agent_killed() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let streams = [("a", "b", true), ("a", "c", true), ("c", "a", false), ("a", "b", false)]
+        .into_iter()
+        .map(|(from, to, ipv4)| Stream::start(&lab, from, to, lab.address(to, ipv4)?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let agent = Agent::of(&lab, "n1")?;
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..3 {
+        let process = agent.process.try_into().ok().and_then(rustix::process::Pid::from_raw);
+        let running = daymark_lab::processes::running(&lab.layout().processes(), "agent-n1");
+        rustix::process::kill_process(
+            running.or(process).context("the agent's process")?,
+            rustix::process::Signal::KILL,
+        )?;
+        std::thread::sleep(Duration::from_millis(200));
+        let mut child = lab.inside("node/n1", || Ok(agent.command().spawn()?))?;
+        daymark_lab::processes::write_down(&lab.layout().processes(), "agent-n1", child.id())?;
+        let begin = Instant::now();
+        while lab
+            .run("node/n1", &["curl", "-sf", "-m", "2", "http://127.0.0.1:9964/readyz"])
+            .is_err()
+        {
+            ensure!(begin.elapsed() < PATIENCE, "the agent is ready again");
+            ensure!(child.try_wait()?.is_none(), "the agent runs: {}", lab.log("n1"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Whoever kills it next looks for a process, not for one that waits to be noticed.
+        std::thread::spawn(move || child.wait());
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    for stream in streams {
+        stream.end()?;
+    }
+    Ok(())
+}
+
+fn spoofed() -> anyhow::Result<()> {
+    let lab = Lab::up(DEFINITION)?;
+    let target = lab.address("b", true)?;
+    // Another address of the node's range, which is not this pod's.
+    lab.run("a", &["ip", "address", "add", "10.244.1.200/32", "dev", "eth0"])?;
+    lab.inside("a", || {
+        let socket = std::net::UdpSocket::bind("10.244.1.200:0")?;
+        socket.send_to(b"x", (target, 5353))?;
+        Ok(())
+    })?;
+    let page = lab.run("node/n1", &["curl", "-s", "http://127.0.0.1:9964/metrics"])?;
+    let wanted = "daymark_drop_count_total{direction=\"EGRESS\",reason=\"INVALID_SOURCE_IP\"} 1";
+    ensure!(page.contains(wanted), "{page}");
+    Ok(())
+}
+
+/// The agent of a node, as it was started.
+struct Agent {
+    process: i32,
+    words: Vec<String>,
+}
+
+impl Agent {
+    fn of(lab: &Lab, node: &str) -> anyhow::Result<Self> {
+        let name = format!("agent-{node}");
+        let process = daymark_lab::processes::running(&lab.layout().processes(), &name);
+        let process = process.context("the agent runs")?.as_raw_nonzero().get();
+        let line = fs::read(format!("/proc/{process}/cmdline"))?;
+        let words = line.split(|octet| *octet == 0).filter(|word| !word.is_empty());
+        let words = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        Ok(Agent { process, words })
+    }
+
+    /// The same again.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+}
