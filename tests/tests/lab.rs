@@ -172,10 +172,9 @@ fn agent_killed() -> anyhow::Result<()> {
     let agent = Agent::of(&lab, "n1")?;
     std::thread::sleep(Duration::from_millis(300));
     for _ in 0..3 {
-        let process = agent.process.try_into().ok().and_then(rustix::process::Pid::from_raw);
         let running = daymark_lab::processes::running(&lab.layout().processes(), "agent-n1");
         rustix::process::kill_process(
-            running.or(process).context("the agent's process")?,
+            running.context("the agent's process")?,
             rustix::process::Signal::KILL,
         )?;
         std::thread::sleep(Duration::from_millis(200));
