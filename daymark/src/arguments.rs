@@ -190,6 +190,9 @@ pub(crate) enum LabVerb {
     Up {
         /// The file.
         file: PathBuf,
+        /// Make the lab's nodes those of this API server, which has to listen on loopback.
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
     },
     /// Show nodes and pods with their addresses.
     Status {
@@ -236,6 +239,9 @@ pub(crate) enum LabVerb {
     Keep {
         /// Which.
         name: String,
+        /// See `up`.
+        #[arg(long)]
+        kubeconfig: Option<PathBuf>,
     },
 }
 

@@ -4,10 +4,20 @@ use std::{
     fmt::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, ensure};
-use daymark_lab::{definition::Definition, kubelet::Status, lab};
+use daymark_lab::{
+    api::{self, Api, Server},
+    definition::Definition,
+    kubelet::{Cluster, Status},
+    lab,
+};
+use daymark_source::kubernetes::{Access, ApiConfig, Author};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::{
     arguments::{LabOptions, LabVerb, StatusFormat},
@@ -29,9 +39,11 @@ fn act(options: &LabOptions) -> anyhow::Result<()> {
     let labs = options.labs.as_path();
     ensure!(rustix::process::geteuid().is_root(), "a lab takes root: network namespaces and eBPF");
     match &options.verb {
-        LabVerb::Up { file } => {
+        LabVerb::Up { file, kubeconfig } => {
             let definition = Definition::read(file)?;
-            print(&shown(&lab::up(labs, &definition, file)?));
+            let kubeconfig = kubeconfig.as_deref().map(Path::canonicalize).transpose();
+            let kubeconfig = kubeconfig.context("the kubeconfig")?;
+            print(&shown(&lab::up(labs, &definition, file, kubeconfig.as_deref())?));
             print(&format!("try: {}\n", example(&definition)));
             Ok(())
         }
@@ -55,7 +67,7 @@ fn act(options: &LabOptions) -> anyhow::Result<()> {
             Some(name) => lab::down(labs, name),
             None => lab::names(labs)?.iter().try_for_each(|name| lab::down(labs, name)),
         },
-        LabVerb::Keep { name } => {
+        LabVerb::Keep { name, kubeconfig } => {
             let own = std::env::current_exe().context("finding this program")?;
             let beside = own.parent().map(Path::to_owned).unwrap_or_default();
             // Reference plugins too, for definitions that chain them.
@@ -64,8 +76,46 @@ fn act(options: &LabOptions) -> anyhow::Result<()> {
                 .chain(path)
                 .map(|folder| folder.display().to_string())
                 .collect();
-            lab::keep(labs, name, &folders.join(":"))
+            lab::keep(labs, name, &folders.join(":"), &cluster(kubeconfig.as_deref())?)
         }
+    }
+}
+
+/// Who tells the lab's agents of the cluster.
+fn cluster(kubeconfig: Option<&Path>) -> anyhow::Result<Cluster> {
+    let Some(path) = kubeconfig else { return Ok(Cluster::Manifests) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading the kubeconfig {}", path.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let access = Access::Kubeconfig { path: path.to_owned(), context: None };
+    let author = {
+        let _inside = runtime.enter();
+        Author::new(&ApiConfig::new(access))?
+    };
+    Ok(Cluster::Api(Server {
+        address: api::address(&text)?,
+        kubeconfig: path.to_owned(),
+        api: Arc::new(Writer { runtime: Mutex::new(runtime), author }),
+    }))
+}
+
+/// What the lab writes to the API, one request after the other.
+struct Writer {
+    runtime: Mutex<Runtime>,
+    author: Author,
+}
+
+impl Api for Writer {
+    fn create(&self, collection: &str, object: &Value) -> anyhow::Result<bool> {
+        Ok(self.runtime.lock().block_on(self.author.create(collection, object))?)
+    }
+
+    fn merge(&self, object: &str, patch: &Value) -> anyhow::Result<()> {
+        Ok(self.runtime.lock().block_on(self.author.merge(object, patch))?)
+    }
+
+    fn delete(&self, object: &str) -> anyhow::Result<()> {
+        Ok(self.runtime.lock().block_on(self.author.delete(object))?)
     }
 }
 

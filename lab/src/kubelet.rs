@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{signal::unix::SignalKind, task::JoinSet};
 
 use crate::{
+    api::{RENEWAL, Server, relay},
     definition::{Definition, Pod},
     layout::Layout,
     namespace, objects,
@@ -68,6 +69,14 @@ pub struct PodStatus {
     pub ips: Vec<IpAddr>,
 }
 
+/// Who tells agents of the cluster.
+pub enum Cluster {
+    /// The lab, by manifests.
+    Manifests,
+    /// An API server.
+    Api(Server),
+}
+
 /// The program that runs as agent, and where plugins lie.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -87,21 +96,43 @@ pub fn run(
     layout: &Layout,
     definition: &Definition,
     programs: &Programs,
+    cluster: &Cluster,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    objects::write(&layout.cluster(), "nodes.json", &objects::nodes(definition))?;
-    objects::write(&layout.cluster(), "objects.json", &definition.others)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Connections are led to the API server while this thread does other things.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    match cluster {
+        Cluster::Manifests => {
+            objects::write(&layout.cluster(), "nodes.json", &objects::nodes(definition))?;
+            objects::write(&layout.cluster(), "objects.json", &definition.others)?;
+        }
+        Cluster::Api(server) => {
+            let _inside = runtime.enter();
+            relay(layout, definition, server.address)?;
+            server.register(definition)?;
+            definition.pods.iter().try_for_each(|pod| server.create_pod(pod))?;
+            keep_nodes_alive(server.clone(), definition);
+        }
+    }
     for node in &definition.nodes {
-        start_agent(layout, definition, programs, &node.name)?;
+        start_agent(layout, definition, programs, cluster, &node.name)?;
     }
     let started = add_pods(layout, definition, programs)?;
     let running: Vec<Running> = started
         .iter()
         .map(|(pod, addresses, _)| Running { pod, addresses: addresses.clone() })
         .collect();
-    objects::write(&layout.cluster(), "pods.json", &objects::pods(&running))?;
-    objects::write(&layout.cluster(), "slices.json", &objects::slices(definition, &running))?;
+    match cluster {
+        Cluster::Manifests => {
+            let slices = objects::slices(definition, &running);
+            objects::write(&layout.cluster(), "pods.json", &objects::pods(&running))?;
+            objects::write(&layout.cluster(), "slices.json", &slices)?;
+        }
+        Cluster::Api(server) => {
+            running.iter().try_for_each(|one| server.runs(one.pod, &one.addresses))?;
+        }
+    }
     write_status(layout, definition, &running)?;
     runtime.block_on(async {
         let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
@@ -111,14 +142,34 @@ pub fn run(
         }
         ready()?;
         terminate.recv().await;
-        Ok(())
-    })
+        anyhow::Ok(())
+    })?;
+    if let Cluster::Api(server) = cluster {
+        server.forget(definition);
+    }
+    Ok(())
+}
+
+/// Renews the nodes' Leases, on a thread that ends with the process.
+fn keep_nodes_alive(server: Server, definition: &Definition) {
+    let nodes: Vec<String> = definition.nodes.iter().map(|node| node.name.clone()).collect();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(RENEWAL);
+            for node in &nodes {
+                if let Err(error) = server.renew(node, false) {
+                    eprintln!("{node}: {error:#}");
+                }
+            }
+        }
+    });
 }
 
 fn start_agent(
     layout: &Layout,
     definition: &Definition,
     programs: &Programs,
+    cluster: &Cluster,
     node: &str,
 ) -> anyhow::Result<()> {
     let own = layout.node(node);
@@ -129,8 +180,6 @@ fn start_agent(
         .args(["--node-name", node, "--routing", definition.routing.name()])
         // The nodes share this machine's.
         .args(["--table-memory", TABLE_MEMORY])
-        .arg("--manifests")
-        .arg(layout.cluster())
         .arg("--state-dir")
         .arg(own.root().join("state"))
         .arg("--socket")
@@ -142,6 +191,10 @@ fn start_agent(
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
+    match cluster {
+        Cluster::Manifests => command.arg("--manifests").arg(layout.cluster()),
+        Cluster::Api(server) => command.arg("--kubeconfig").arg(&server.kubeconfig),
+    };
     if let Some(group) = &programs.control_group {
         command.arg("--cgroup").arg(group.join(node));
     }

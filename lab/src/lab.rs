@@ -14,7 +14,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use crate::{
     capture,
     definition::Definition,
-    kubelet::{self, Programs, Status},
+    kubelet::{self, Cluster, Programs, Status},
     layout::Layout,
     namespace, processes, wire,
 };
@@ -27,11 +27,16 @@ const READY: &str = "ready";
 ///
 /// # Errors
 /// If one of that name is up, or if something can't be made.
-pub fn up(labs: &Path, definition: &Definition, file: &Path) -> anyhow::Result<Status> {
+pub fn up(
+    labs: &Path,
+    definition: &Definition,
+    file: &Path,
+    kubeconfig: Option<&Path>,
+) -> anyhow::Result<Status> {
     let layout = Layout::new(labs, &definition.name);
     let name = &definition.name;
     ensure!(!layout.root().exists(), "the lab `{name}` is up: `daymark lab down {name}` ends it");
-    let made = make(&layout, definition, file).and_then(|()| start(labs, name));
+    let made = make(&layout, definition, file).and_then(|()| start(labs, name, kubeconfig));
     if let Err(error) = made {
         // The first mistake is the one to tell.
         let _ = down(labs, name);
@@ -66,9 +71,12 @@ fn make(layout: &Layout, definition: &Definition, file: &Path) -> anyhow::Result
 }
 
 /// Starts the process that keeps the lab, and waits until it says that all is up.
-fn start(labs: &Path, name: &str) -> anyhow::Result<()> {
+fn start(labs: &Path, name: &str, kubeconfig: Option<&Path>) -> anyhow::Result<()> {
     let mut keeper = Command::new(std::env::current_exe().context("finding this program")?);
     keeper.args(["lab", "keep", name]).arg("--labs").arg(labs);
+    if let Some(kubeconfig) = kubeconfig {
+        keeper.arg("--kubeconfig").arg(kubeconfig);
+    }
     let log = fs::File::create(Layout::new(labs, name).root().join("lab.log"))?;
     // A group of its own: what the terminal sends to ours is not meant for it.
     let mut child = keeper
@@ -95,7 +103,7 @@ fn start(labs: &Path, name: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// See [`kubelet::run`].
-pub fn keep(labs: &Path, name: &str, plugins: &str) -> anyhow::Result<()> {
+pub fn keep(labs: &Path, name: &str, plugins: &str, cluster: &Cluster) -> anyhow::Result<()> {
     let layout = Layout::new(labs, name);
     let definition = Definition::read(&layout.root().join("definition.yaml"))?;
     let programs = Programs {
@@ -103,7 +111,7 @@ pub fn keep(labs: &Path, name: &str, plugins: &str) -> anyhow::Result<()> {
         plugins: plugins.to_owned(),
         control_group: control_group(&layout),
     };
-    kubelet::run(&layout, &definition, &programs, || {
+    kubelet::run(&layout, &definition, &programs, cluster, || {
         let mut output = std::io::stdout();
         // Whoever waited may be gone; the lab is up all the same.
         let _ = writeln!(output, "{READY}").and_then(|()| output.flush());

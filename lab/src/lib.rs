@@ -8,6 +8,7 @@
 //!
 //! Start with [`definition`] (the file that people write), then [`lab`] (up and down), then [`kubelet`].
 
+pub mod api;
 pub mod capture;
 pub mod definition;
 pub mod kubelet;

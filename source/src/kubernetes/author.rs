@@ -67,6 +67,36 @@ impl Author {
         Ok(true)
     }
 
+    /// Makes an object; `false` if it is there already.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn create(&self, collection: &str, object: &Value) -> Result<bool, WriteError> {
+        match self.send(Method::POST, collection, "application/json", Some(object)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(409) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes an object by a JSON merge patch (RFC 7396).
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn merge(&self, object: &str, patch: &Value) -> Result<(), WriteError> {
+        let kind = "application/merge-patch+json";
+        self.send(Method::PATCH, object, kind, Some(patch)).await.map(drop)
+    }
+
+    /// Takes an object away, at once.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn delete(&self, object: &str) -> Result<(), WriteError> {
+        let options = json!({ "gracePeriodSeconds": 0 });
+        self.send(Method::DELETE, object, "application/json", Some(&options)).await.map(drop)
+    }
+
     async fn send(
         &self,
         method: Method,
