@@ -25,6 +25,10 @@ pub const RENEWAL: Duration = Duration::from_secs(10);
 /// The taint that an agent takes away.
 const TAINT: &str = "daymark.io/agent-not-ready";
 
+/// What a pod's container is called, and the image that it would have: the lab's own server runs in it.
+const CONTAINER: &str = "lab";
+const IMAGE: &str = "daymark.local/lab";
+
 /// Writes to an API server.
 pub trait Api: Send + Sync {
     /// POST to a collection; `false` if the object is there already.
@@ -67,7 +71,9 @@ pub fn address(kubeconfig: &str) -> anyhow::Result<SocketAddr> {
     let authority = server.strip_prefix("https://").unwrap_or(server).trim_end_matches('/');
     let address = authority.parse::<SocketAddr>().ok().filter(|found| found.ip().is_loopback());
     address.with_context(|| {
-        format!("the API server `{server}` is not https://127.0.0.1:PORT; a lab needs one on loopback")
+        format!(
+            "the API server `{server}` is not https://127.0.0.1:PORT; a lab needs one on loopback"
+        )
     })
 }
 
@@ -102,7 +108,8 @@ impl Server {
             self.api.merge(&format!("/api/v1/nodes/{}/status", node.name), &status)?;
             self.renew(&node.name, true)?;
         }
-        let of_object = |object: &Value| object["metadata"]["namespace"].as_str().map(str::to_owned);
+        let of_object =
+            |object: &Value| object["metadata"]["namespace"].as_str().map(str::to_owned);
         let namespaces: BTreeSet<String> = definition
             .pods
             .iter()
@@ -172,7 +179,7 @@ impl Server {
                 "nodeName": pod.node,
                 "automountServiceAccountToken": false,
                 "tolerations": [{ "operator": "Exists" }],
-                "containers": [{ "name": "lab", "image": "daymark.local/lab", "ports": ports }],
+                "containers": [{ "name": CONTAINER, "image": IMAGE, "ports": ports }],
             },
         });
         self.api.create(&format!("/api/v1/namespaces/{}/pods", pod.namespace), &object)?;
@@ -190,6 +197,10 @@ impl Server {
             "podIP": addresses.first(),
             "podIPs": ips,
             "conditions": [ready()],
+            "containerStatuses": [{
+                "name": CONTAINER, "image": IMAGE, "imageID": "", "ready": true, "started": true,
+                "restartCount": 0, "state": { "running": { "startedAt": now() } },
+            }],
         } });
         self.api.merge(&format!("{}/status", path(pod)), &status)
     }
@@ -231,7 +242,8 @@ fn collection(object: &Value) -> anyhow::Result<String> {
         None if kind.ends_with('s') => format!("{kind}es"),
         None => format!("{kind}s"),
     };
-    let group = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+    let group =
+        if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
     Ok(match kind.as_str() {
         "namespace" | "node" | "clusterrole" | "clusterrolebinding" => format!("{group}/{plural}"),
         _ => {
@@ -293,7 +305,8 @@ mod tests {
 
     #[test]
     fn only_a_server_on_loopback_will_do() {
-        let file = |server: &str| format!("clusters: [{{name: x, cluster: {{server: '{server}'}}}}]");
+        let file =
+            |server: &str| format!("clusters: [{{name: x, cluster: {{server: '{server}'}}}}]");
         let found = address(&file("https://127.0.0.1:6443")).expect("on loopback");
         assert_eq!(found, SocketAddr::from(([127, 0, 0, 1], 6443)));
         let refused = address(&file("https://192.0.2.1:6443")).expect_err("elsewhere").to_string();

@@ -18,6 +18,9 @@ use tokio::runtime::Runtime;
 
 use crate::{peers, ports};
 
+/// Name of a file with the port of kube-controller-manager, if it is to run.
+const CONTROLLERS: &str = "controllers-port";
+
 /// A running control plane. Stopped, and its data deleted, when dropped.
 pub struct ControlPlane {
     folder: TempDir,
@@ -34,10 +37,24 @@ impl ControlPlane {
     /// # Errors
     /// If a peer is missing or does not come up.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_in(tempfile::Builder::new().prefix("daymark-control-plane-").tempdir()?)
+    }
+
+    /// Starts kube-controller-manager too.
+    ///
+    /// # Errors
+    /// If a peer is missing or does not come up.
+    pub fn start_with_controllers() -> anyhow::Result<Self> {
+        peers::program("kube-controller-manager").map_err(anyhow::Error::msg)?;
+        let folder = tempfile::Builder::new().prefix("daymark-control-plane-").tempdir()?;
+        std::fs::write(folder.path().join(CONTROLLERS), ports::free().to_string())?;
+        Self::start_in(folder)
+    }
+
+    fn start_in(folder: TempDir) -> anyhow::Result<Self> {
         for peer in ["etcd", "kube-apiserver"] {
             peers::program(peer).map_err(anyhow::Error::msg)?;
         }
-        let folder = tempfile::Builder::new().prefix("daymark-control-plane-").tempdir()?;
         let port = ports::free();
         // Before there is anything to stop.
         let guard = guard(folder.path())?;
@@ -248,6 +265,9 @@ fn script_command(verb: &str, folder: &Path, port: u16) -> anyhow::Result<Comman
         .env("PORT", port.to_string())
         .env("ETCD_PORT", etcd)
         .env("ETCD_PEER_PORT", etcd_peer);
+    if let Ok(port) = std::fs::read_to_string(folder.join(CONTROLLERS)) {
+        command.env("KCM", "1").env("KCM_PORT", port);
+    }
     Ok(command)
 }
 

@@ -1,6 +1,7 @@
 //! A lab that is up for a test, and gone after it.
 
 use std::{
+    ffi::OsStr,
     net::IpAddr,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -37,12 +38,32 @@ impl Lab {
     /// # Errors
     /// With what `daymark lab up` said.
     pub fn up(definition: &str) -> anyhow::Result<Self> {
+        Self::up_with(definition, &[])
+    }
+
+    /// The same, with its nodes in an API server.
+    ///
+    /// # Errors
+    /// With what `daymark lab up` said.
+    pub fn up_on(definition: &str, kubeconfig: &Path) -> anyhow::Result<Self> {
+        Self::up_with(definition, &["--kubeconfig".as_ref(), kubeconfig.as_os_str()])
+    }
+
+    fn up_with(definition: &str, flags: &[&OsStr]) -> anyhow::Result<Self> {
         // Short, for the names of unix sockets have 108 octets.
         let folder = tempfile::Builder::new().prefix("lab").tempdir()?;
         let file = folder.path().join("lab.yaml");
         std::fs::write(&file, definition)?;
         let labs = folder.path().join("labs");
-        said(daymark().args(["lab", "up"]).arg(&file).arg("--labs").arg(&labs).output()?)?;
+        said(
+            daymark()
+                .args(["lab", "up"])
+                .arg(&file)
+                .args(flags)
+                .arg("--labs")
+                .arg(&labs)
+                .output()?,
+        )?;
         let status =
             said(daymark().args(["lab", "status", "-o", "json", "--labs"]).arg(&labs).output()?)?;
         Ok(Lab { status: serde_json::from_str(&status)?, folder })

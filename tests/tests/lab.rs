@@ -14,7 +14,14 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use daymark_tests::{lab::Lab, peers, process::PATIENCE, suite::Suite};
+use daymark_tests::{
+    control_plane::ControlPlane,
+    lab::Lab,
+    peers,
+    process::{PATIENCE, retried},
+    suite::Suite,
+};
+use http::Method;
 
 use self::lab::stream::Stream;
 
@@ -30,13 +37,17 @@ const DEFINITION: &str = "kind: Lab\nmetadata: {name: small}\nspec:\n  nodes:\n 
 /// What a trial is and does.
 type Trial = (&'static str, fn() -> anyhow::Result<()>);
 
-const TRIALS: [Trial; 7] = [
+const TRIALS: [Trial; 8] = [
     ("nothing is left after down", nothing_is_left),
     ("a lab whose process was killed can be taken down", killed_can_be_taken_down),
     ("a second lab of the same name is refused", second_is_refused),
     ("exec runs in a pod, and capture shows its packets", exec_and_capture),
     ("a second agent on the same root is refused", second_agent_is_refused),
     ("an agent that is killed and comes back loses no packet", agent_killed),
+    (
+        "nodes and pods of a lab are those of an API server, and controllers follow them",
+        on_an_api_server,
+    ),
     ("a pod that sends from another's address is dropped and counted", spoofed),
 ];
 
@@ -71,7 +82,8 @@ fn traces(folder: &str) -> anyhow::Result<BTreeSet<String>> {
 }
 
 fn nothing_is_left() -> anyhow::Result<()> {
-    let lab = Lab::up(DEFINITION)?;
+    // A name that no other lab of these tests has: its control group would be made again at once.
+    let lab = Lab::up(&DEFINITION.replace("name: small", "name: alone"))?;
     let root = lab.layout().root().to_owned();
     let folder = root.display().to_string();
     ensure!(!traces(&folder)?.is_empty(), "a lab that is up can be seen");
@@ -196,6 +208,48 @@ fn agent_killed() -> anyhow::Result<()> {
     for stream in streams {
         stream.end()?;
     }
+    Ok(())
+}
+
+fn on_an_api_server() -> anyhow::Result<()> {
+    if let Err(reason) = peers::program("kube-controller-manager") {
+        println!("not tried: {reason}");
+        return Ok(());
+    }
+    let plane = ControlPlane::start_with_controllers()?;
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, \
+                   ports: [{port: 80, targetPort: 8080}]}\n---\nkind: Pod\nmetadata: {name: d, labels: {app: \
+                   web}}\nspec: {nodeName: n2, containers: [{ports: [{containerPort: 8080}]}]}\n";
+    let lab = Lab::up_on(&format!("{DEFINITION}{service}"), &plane.kubeconfig())?;
+    let get = |path: &str| plane.call(Method::GET, path, None);
+    let address = lab.address("d", true)?;
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=\
+                  kubernetes.io%2Fservice-name%3Dweb";
+    // The controllers see the pod ready at its address.
+    retried(|| {
+        let found = get(slices)?;
+        let endpoint = &found["items"][0]["endpoints"][0];
+        ensure!(endpoint["addresses"][0] == address.to_string(), "{found}");
+        ensure!(endpoint["conditions"]["ready"] == true && endpoint["nodeName"] == "n2", "{found}");
+        Ok(())
+    })?;
+    // Agents take their taint away once they are ready.
+    retried(|| {
+        let node = get("/api/v1/nodes/n1")?;
+        let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+        ensure!(taints.iter().all(|taint| taint["key"] != "daymark.io/agent-not-ready"), "{node}");
+        Ok(())
+    })?;
+    let said = lab.run("a", &["curl", "-s", "-m", "5", &format!("http://{address}:8080/")])?;
+    ensure!(said.starts_with(&format!("default/d from {}:", lab.address("a", true)?)), "{said}");
+    // The API server goes, and all goes on: what is there, and what comes back.
+    plane.stop()?;
+    let said = lab.run("a", &["curl", "-s", "-m", "5", &format!("http://{address}:8080/")])?;
+    ensure!(said.starts_with("default/d from"), "{said}");
+    plane.start_again()?;
+    drop(lab);
+    let nodes = plane.call(Method::GET, "/api/v1/nodes", None)?;
+    ensure!(nodes["items"].as_array().is_some_and(Vec::is_empty), "{nodes}");
     Ok(())
 }
 
