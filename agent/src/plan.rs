@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use daymark_cluster::{Node, Snapshot};
-use daymark_cni::node::{Applied, Mode, NodePlan, PeerNode};
+use daymark_cni::node::{Applied, Mode, NodePlan, PeerNode, Switches};
 use daymark_loader::NodeSettings;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
@@ -22,6 +22,8 @@ pub struct Wishes {
     pub masquerade: bool,
     /// Ranges to which pods send with their own addresses, beside the cluster's own.
     pub native_ranges: Vec<IpNetwork>,
+    /// Where the kernel's switches are.
+    pub switches: Switches,
 }
 
 /// What is missing before there can be a plan.
@@ -72,6 +74,7 @@ pub fn plan(snapshot: &Snapshot, wishes: &Wishes) -> Result<NodePlan, Missing> {
         peers,
         mode: wishes.mode,
         vxlan_port: wishes.vxlan_port,
+        switches: wishes.switches.clone(),
     })
 }
 
@@ -86,7 +89,12 @@ fn one_of_each<T: Clone>(all: &[T], is_ipv4: fn(&T) -> bool) -> Vec<T> {
 }
 
 /// What the programs have to know once a plan holds.
-pub fn settings(plan: &NodePlan, applied: &Applied, wishes: &Wishes, nodes: &[Node]) -> NodeSettings {
+pub fn settings(
+    plan: &NodePlan,
+    applied: &Applied,
+    wishes: &Wishes,
+    nodes: &[Node],
+) -> NodeSettings {
     let mut keep: BTreeSet<IpNetwork> = never_translated().into_iter().collect();
     keep.extend(&wishes.native_ranges);
     keep.extend(&plan.pod_ranges);
@@ -109,7 +117,8 @@ pub fn settings(plan: &NodePlan, applied: &Applied, wishes: &Wishes, nodes: &[No
 /// there does not go beyond the wire.
 fn never_translated() -> [IpNetwork; 4] {
     let v4 = |a, b, length| Ipv4Network::new([a, b, 0, 0].into(), length).map(IpNetwork::V4);
-    let v6 = |a, length| Ipv6Network::new([a, 0, 0, 0, 0, 0, 0, 0].into(), length).map(IpNetwork::V6);
+    let v6 =
+        |a, length| Ipv6Network::new([a, 0, 0, 0, 0, 0, 0, 0].into(), length).map(IpNetwork::V6);
     [v4(169, 254, 16), v4(224, 0, 4), v6(0xfe80, 10), v6(0xff00, 8)]
         // Lengths that are written here are lengths of prefixes.
         .map(|range| range.unwrap_or_else(|_| unreachable!("a constant")))
@@ -151,6 +160,7 @@ mod tests {
             vni: 1,
             masquerade: true,
             native_ranges: vec!["192.168.0.0/16".parse().expect("a range")],
+            switches: Switches::default(),
         }
     }
 
@@ -184,8 +194,13 @@ mod tests {
         let told = settings(&made, &applied, &wishes(), &nodes);
         let kept: Vec<String> = told.no_masquerade.iter().map(ToString::to_string).collect();
         for range in [
-            "10.244.1.0/24", "10.244.2.0/24", "192.0.2.2/32", "192.0.2.99/32", "192.168.0.0/16",
-            "169.254.0.0/16", "2001:db8::1/128",
+            "10.244.1.0/24",
+            "10.244.2.0/24",
+            "192.0.2.2/32",
+            "192.0.2.99/32",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "2001:db8::1/128",
         ] {
             assert!(kept.iter().any(|kept| kept == range), "{range} in {kept:?}");
         }

@@ -109,10 +109,14 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
         pod_ranges: first.pod_ranges.clone(),
         node_addresses: first.node_addresses.clone(),
         mtu: held.mtu,
+        switches: held.wishes.switches.clone(),
     };
-    let (attachments, restored) =
-        Attachments::restore(settings, Arc::clone(&datapath) as Arc<dyn Datapath>, cni_metrics.clone())
-            .context("taking up the pods of this node")?;
+    let (attachments, restored) = Attachments::restore(
+        settings,
+        Arc::clone(&datapath) as Arc<dyn Datapath>,
+        cni_metrics.clone(),
+    )
+    .context("taking up the pods of this node")?;
     tracing::info!(kept = restored.kept, removed = restored.removed, "took up what was there");
     datapath.remove_older().context("removing what agents before left")?;
 
@@ -190,7 +194,13 @@ impl Held {
             self.plan.iter().flat_map(|(plan, _)| &plan.peers).map(|peer| &peer.name).collect();
         let new = plan.peers.iter().filter(|peer| !before.contains(&peer.name)).count();
         let uplink = &applied.uplink.name;
-        tracing::info!(uplink, mtu = applied.pod_mtu, nodes = plan.peers.len(), new, "routes are made");
+        tracing::info!(
+            uplink,
+            mtu = applied.pod_mtu,
+            nodes = plan.peers.len(),
+            new,
+            "routes are made"
+        );
         for (range, reason) in &applied.unreachable {
             tracing::warn!(%range, "pods of another node can't be reached: {reason}");
         }

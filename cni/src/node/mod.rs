@@ -3,6 +3,7 @@
 //! is changed, and nothing else is touched.
 
 pub mod conflist;
+pub mod executable;
 mod remains;
 mod routes;
 mod switches;
@@ -10,7 +11,7 @@ mod switches;
 mod tests;
 mod uplink;
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
@@ -19,7 +20,7 @@ use netlink_packet_route::{
 };
 use rustix::io::Errno;
 
-pub use self::{remains::cleanup, uplink::Uplink};
+pub use self::{remains::cleanup, switches::Switches, uplink::Uplink};
 use crate::{
     ipam::{Pools, RangeError},
     netlink::{Connection, NetlinkError, Step, message},
@@ -61,6 +62,8 @@ pub struct NodePlan {
     pub mode: Mode,
     /// UDP port of the tunnel.
     pub vxlan_port: u16,
+    /// Where forwarding is switched on.
+    pub switches: Switches,
 }
 
 /// Another node.
@@ -102,10 +105,10 @@ pub enum NodeError {
     #[error(transparent)]
     Range(#[from] RangeError),
     /// A switch of the kernel can't be set.
-    #[error("/proc/sys/{switch}: {cause}")]
+    #[error("{}: {cause}", path.display())]
     Switch {
-        /// Its path below /proc/sys.
-        switch: String,
+        /// Its file.
+        path: PathBuf,
         /// Why.
         cause: io::Error,
     },
@@ -129,7 +132,7 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
     let kernel = Connection::open()?;
     let pools = Pools::new(&plan.pod_ranges)?;
     let uplink = uplink::find(&kernel, &plan.node_addresses)?;
-    switches::forward(&plan.pod_ranges, &uplink.name)?;
+    plan.switches.forward(&plan.pod_ranges, &uplink.name)?;
     let gateways = [true, false].into_iter().filter_map(|ipv4| pools.gateway(ipv4));
     have_gateways(&kernel, gateways)?;
     let ways = routes::choose(plan, &uplink);
@@ -142,7 +145,7 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
         }
     };
     let vxlan_ifindex = match ways.needs_tunnel(plan.mode) {
-        true => Some(have_tunnel(&kernel, plan.vxlan_port, pod_mtu)?),
+        true => Some(have_tunnel(&kernel, plan, pod_mtu)?),
         false => {
             kernel.delete_link(VXLAN_DEVICE)?;
             None
@@ -175,7 +178,8 @@ fn have_gateways(
 }
 
 /// The tunnel's device, up, with its index. One that was made for another port is made anew.
-fn have_tunnel(kernel: &Connection, port: u16, mtu: u32) -> Result<u32, NodeError> {
+fn have_tunnel(kernel: &Connection, plan: &NodePlan, mtu: u32) -> Result<u32, NodeError> {
+    let port = plan.vxlan_port;
     let new = message::new_vxlan(VXLAN_DEVICE, port, mtu);
     let rest = || {
         vec![
@@ -195,6 +199,6 @@ fn have_tunnel(kernel: &Connection, port: u16, mtu: u32) -> Result<u32, NodeErro
         steps.insert(0, Step::create(format!("making {VXLAN_DEVICE}"), new));
     }
     let links = kernel.run_for_links(steps)?;
-    switches::loose(VXLAN_DEVICE)?;
+    plan.switches.loose(VXLAN_DEVICE)?;
     Ok(links.first().map(|link| link.index).unwrap_or_default())
 }

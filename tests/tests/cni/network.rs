@@ -35,6 +35,7 @@ fn plan(at: usize, mode: Mode, peers: Vec<PeerNode>) -> NodePlan {
         peers,
         mode,
         vxlan_port: VXLAN_PORT,
+        ..Default::default()
     }
 }
 
