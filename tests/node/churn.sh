@@ -12,9 +12,9 @@ held() {
     echo "routes $(ip -o -4 route show | grep -c "dev dmk") $(ip -o -6 route show | grep -c "dev dmk.*src\|dev dmk.*proto 68")"
     echo "neighbours $(ip neigh show nud permanent | grep -c "dev dmk")"
     echo "records $(ls /var/lib/daymark/attachments | wc -l)"
-    echo "deletions $(ls /run/daymark | grep -cv agent.sock)"
+    echo "deletions $(ls /run/daymark/agent.deletions 2> /dev/null | wc -l)"
     curl -fsS -m 3 http://127.0.0.1:9964/metrics' \
-    | grep -E '^(links|routes|neighbours|records|deletions|daymark_ipam_addresses|daymark_cni_attachments|daymark_map_entries\{table="(endpoints|host_ports)"\})'
+    | grep -E '^(links|routes|neighbours|records|deletions|daymark_ipam_addresses|daymark_cni_attachments|daymark_map_entries\{table="(DEVICES|ENDPOINTS|HOST_PORTS|PEERS)"\})'
 }
 is_as_before() { [ "$(held "$1")" = "$(cat "$run/held-$1")" ]; }
 churning() { k get pods -l app=churn --no-headers 2> /dev/null | wc -l; }
