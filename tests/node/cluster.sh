@@ -221,7 +221,10 @@ install_agent() {
 }
 
 # Whether a node has lost the taint that it was registered with.
-is_untainted() { ! k get node "$1" -o 'jsonpath={.spec.taints[*].key}' | grep -q agent-not-ready; }
+is_untainted() {
+  local taints
+  taints=$(k get node "$1" -o 'jsonpath={.spec.taints[*].key}') && ! grep -q agent-not-ready <<< "$taints"
+}
 
 up() {
   local node ranges
