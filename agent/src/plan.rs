@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use daymark_cluster::{Node, Snapshot};
-use daymark_cni::node::{Applied, Mode, NodePlan, PeerNode};
+use daymark_cni::node::{Applied, Mode, NodePlan, PeerNode, Switches};
 use daymark_loader::NodeSettings;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
@@ -22,6 +22,8 @@ pub struct Wishes {
     pub masquerade: bool,
     /// Ranges to which pods send with their own addresses, beside the cluster's own.
     pub native_ranges: Vec<IpNetwork>,
+    /// Where the kernel's switches are.
+    pub switches: Switches,
 }
 
 /// What is missing before there can be a plan.
@@ -72,6 +74,7 @@ pub fn plan(snapshot: &Snapshot, wishes: &Wishes) -> Result<NodePlan, Missing> {
         peers,
         mode: wishes.mode,
         vxlan_port: wishes.vxlan_port,
+        switches: wishes.switches.clone(),
     })
 }
 
@@ -163,6 +166,7 @@ mod tests {
             vni: 1,
             masquerade: true,
             native_ranges: vec!["192.168.0.0/16".parse().expect("a range")],
+            switches: Switches::default(),
         }
     }
 

@@ -110,6 +110,7 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
         pod_ranges: first.pod_ranges.clone(),
         node_addresses: first.node_addresses.clone(),
         mtu: held.mtu,
+        switches: held.wishes.switches.clone(),
     };
     let (attachments, restored) = Attachments::restore(
         settings,

@@ -1,7 +1,7 @@
 //! A pod's network namespace, as the plugin handed it over. No thread of the agent's stays in one:
 //! what has to be opened inside is opened by a thread that lives for nothing else.
 
-use std::{fs, io, os::fd::BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use daymark_cni_spec::{CniError, code};
 use rustix::{
@@ -9,7 +9,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::{netlink::Connection, wiring};
+use crate::{netlink::Connection, node::Switches, wiring};
 
 /// What fstatfs(2) tells of a namespace's file (`NSFS_MAGIC`, linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -49,9 +49,9 @@ impl<'a> Namespace<'a> {
     }
 
     /// Switches IPv6 on for a link if the runtime switched it off for new ones.
-    pub(crate) fn enable_ipv6(&self, ifname: &str) -> Result<(), CniError> {
+    pub(crate) fn enable_ipv6(&self, switches: &Switches, ifname: &str) -> Result<(), CniError> {
         self.inside(|| {
-            enable_ipv6(ifname).map_err(|error| {
+            switches.enable_ipv6(ifname).map_err(|error| {
                 let message = format!("IPv6 can't be switched on for {ifname}");
                 CniError::new(code::WIRING, message).because(error)
             })
@@ -78,14 +78,5 @@ impl<'a> Namespace<'a> {
                 Err(CniError::new(code::WIRING, "the thread in CNI_NETNS panicked"))
             })
         })
-    }
-}
-
-/// In the thread's namespace. A kernel without IPv6 has no such file, and will refuse the address.
-fn enable_ipv6(ifname: &str) -> io::Result<()> {
-    let path = format!("/proc/sys/net/ipv6/conf/{ifname}/disable_ipv6");
-    match fs::read_to_string(&path) {
-        Ok(text) if text.trim() == "1" => fs::write(path, "0"),
-        _ => Ok(()),
     }
 }

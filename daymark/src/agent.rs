@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
 use anyhow::Context;
 use daymark_agent::{Options, Root, plan::Wishes};
 use daymark_cluster::{Kind, Needs};
-use daymark_cni::node::{Mode, VNI, VXLAN_PORT};
+use daymark_cni::node::{Mode, Switches, VNI, VXLAN_PORT};
 use daymark_source::{
     Source,
     kubernetes::{Access, ApiConfig},
@@ -48,7 +48,7 @@ fn serve(options: &AgentOptions) -> anyhow::Result<()> {
         let (source, api) = match &options.manifests {
             Some(path) => (Source::manifests(path, needs)?, None),
             None => {
-                let config = api(options);
+                let config = api(options)?;
                 (Source::kubernetes(&config, needs, Arc::new(()))?, Some(config))
             }
         };
@@ -64,13 +64,15 @@ fn serve(options: &AgentOptions) -> anyhow::Result<()> {
     })
 }
 
-fn api(options: &AgentOptions) -> ApiConfig {
+fn api(options: &AgentOptions) -> anyhow::Result<ApiConfig> {
     let access = match &options.kubeconfig {
         Some(path) => Access::Kubeconfig { path: path.clone(), context: None },
         None => Access::InCluster,
     };
     // With the state on disk the agent starts while the API server is away.
-    ApiConfig { state: Some(options.state_dir.join("cluster")), ..ApiConfig::new(access) }
+    let state = options.state_dir.join("cluster");
+    fs::create_dir_all(&state).with_context(|| format!("making {}", state.display()))?;
+    Ok(ApiConfig { state: Some(state), ..ApiConfig::new(access) })
 }
 
 fn agent_options(options: &AgentOptions, api: Option<ApiConfig>) -> anyhow::Result<Options> {
@@ -99,6 +101,7 @@ fn agent_options(options: &AgentOptions, api: Option<ApiConfig>) -> anyhow::Resu
             vni: VNI,
             masquerade: !options.no_masquerade,
             native_ranges,
+            switches: Switches::at(&options.sysctls),
         },
         listen: options.listen,
         api,

@@ -28,6 +28,12 @@ pub(crate) enum Verb {
     },
     /// Run the node agent: the pod network of this node.
     Agent(Box<AgentOptions>),
+    /// Copy the CNI plugin, which lies beside this program, to where the container runtime looks.
+    InstallCni {
+        /// The folder.
+        #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+        to: PathBuf,
+    },
     /// Nodes and pods on this machine, as network namespaces: to try things out. Takes root.
     #[command(after_help = LAB_EXAMPLES)]
     Lab(LabOptions),
@@ -281,6 +287,10 @@ pub(crate) struct AgentOptions {
     /// The folder that the container runtime reads network configurations from.
     #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
     pub(crate) cni_conf_dir: PathBuf,
+    /// Where the kernel's switches are: in a container another mount of it, since /proc/sys itself is
+    /// read-only there.
+    #[arg(long, value_name = "DIR", default_value = "/proc/sys")]
+    pub(crate) sysctls: PathBuf,
     /// How packets get to other nodes.
     #[arg(long, value_enum, default_value_t = RoutingMode::Auto)]
     pub(crate) routing: RoutingMode,

@@ -8,6 +8,7 @@ mod check;
 mod clusters;
 mod default_corefile;
 mod dns;
+mod install_cni;
 mod lab;
 mod logging;
 mod output;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     match arguments.verb {
         Verb::Dns(options) => dns::run(*options),
         Verb::Agent(options) => agent::run(&options),
+        Verb::InstallCni { to } => install_cni::run(&to),
         Verb::Lab(options) => lab::run(&options),
         Verb::Check { what: CheckWhat::Corefile(options) } => check::corefile(&options),
         Verb::Check { what: CheckWhat::Compare(options) } => check::compare(&options),

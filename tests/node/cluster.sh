@@ -3,6 +3,7 @@
 # CNI plugins and kube-proxy, each in namespaces of its own. Needs root; env.sh has the settings.
 #
 #   cluster.sh up          starts it and waits until the nodes are Ready
+#   cluster.sh reboot NODE ends a node's process 1 and its network, and starts it again
 #   cluster.sh down        ends every process, removes namespaces and control groups; logs stay
 #   cluster.sh k ARG...    kubectl as administrator
 #   cluster.sh in NODE COMMAND...
@@ -42,7 +43,9 @@ start_control_plane() {
   local keys=$run/control/pki
   ip netns add "$control"
   in_control bash -c "ip link set lo up
-    ip link add br0 type bridge && ip address add $net.1/24 dev br0 && ip link set br0 up
+    ip link add br0 type bridge && ip address add $net.1/24 dev br0
+    [ -z '$dual_stack' ] || ip address add $net6:1/64 dev br0 nodad
+    ip link set br0 up
     sysctl -qw net.ipv4.ip_forward=1"
   # It listens on loopback; here on the bridge as well (the last flag wins).
   PEERS_BIN=$PEERS_BIN KCM=1 SCHEDULER=1 AUTHORIZATION=Node,RBAC ADVERTISED=$net.1 \
@@ -81,8 +84,9 @@ YAML
 
 # Everything below a node's /etc.
 write_node_files() {
-  local node=$1 etc=$run/$1/root/etc file pods
+  local node=$1 etc=$run/$1/root/etc file pods addresses
   pods=$pod_net.$(index_of "$node").0/24
+  addresses=$(node_address "$node")${dual_stack:+,$(node_address6 "$node")}
   mkdir -p "$etc"/{node,cni/net.d,kubernetes,containerd}
   for file in passwd group nsswitch.conf protocols services ssl alternatives ld.so.cache ld.so.conf ld.so.conf.d; do
     [ ! -e "/etc/$file" ] || cp -a "/etc/$file" "$etc/"
@@ -93,7 +97,7 @@ write_node_files() {
   cp "$run/control/pki/ca.crt" "$etc/kubernetes/"
   kubeconfig "system:node:$node" system:nodes > "$etc/kubernetes/kubelet.conf"
   kubeconfig system:kube-proxy > "$etc/kubernetes/kube-proxy.conf"
-  sed "s#@PODCIDR@#$pods#" "$here/bridge.conflist" > "$etc/cni/net.d/10-tests.conflist"
+  [ "$network" != bridge ] || sed "s#@PODCIDR@#$pods#" "$here/bridge.conflist" > "$etc/cni/net.d/10-tests.conflist"
   if [ "$runtime" = v2 ]; then
     cat > "$etc/containerd/config.toml" <<'TOML'
 version = 3
@@ -138,36 +142,47 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
 hostnameOverride: $node
-clusterCIDR: $pod_net.0.0/16
+clusterCIDR: $pod_net.0.0/16${dual_stack:+,$pod_net6::/32}
 clientConnection: {kubeconfig: /etc/kubernetes/kube-proxy.conf}
 # The sizes of conntrack's tables are the machine's: left alone.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 YAML
   echo 'exec containerd' > "$etc/node/containerd"
   echo "exec kubelet --config /etc/kubernetes/kubelet.yaml --kubeconfig /etc/kubernetes/kubelet.conf \
---hostname-override $node --node-ip $(node_address "$node")" > "$etc/node/kubelet"
+--hostname-override $node --node-ip $addresses \
+--register-with-taints=daymark.io/agent-not-ready=:NoSchedule" > "$etc/node/kubelet"
+  [ "$network" = daymark ] || sed -i 's/ --register-with-taints=[^ ]*//' "$etc/node/kubelet"
   echo 'exec kube-proxy --config /etc/kubernetes/kube-proxy.yaml' > "$etc/node/kube-proxy"
 }
 
 start_service() { echo "start $2" > "/proc/$(node_process "$1")/root/run/node/control"; }
 
-start_node() {
-  local node=$1 namespace=$prefix-$1 other binaries=$PEERS_BIN image
-  [ "$runtime" = v2 ] || binaries=$debian/root/usr/bin
-  mkdir -p "$run/$node/root"
-  write_node_files "$node"
+# The node's network namespace and its link to the bridge.
+connect_node() {
+  local node=$1 namespace=$prefix-$1 other
   ip netns add "$namespace"
   ip link add name "v$node" netns "$control" type veth peer name eth0 netns "$namespace"
   in_control ip link set "v$node" master br0 up
   nsenter --net="/run/netns/$namespace" bash -c "ip link set lo up
-    ip address add $(node_address "$node")/24 dev eth0 && ip link set eth0 up
+    ip address add $(node_address "$node")/24 dev eth0
+    [ -z '$dual_stack' ] || ip address add $(node_address6 "$node")/64 dev eth0 nodad
+    ip link set eth0 up
     ip route add default via $net.1
-    sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0"
-  in_control ip route add "$pod_net.$(index_of "$node").0/24" via "$(node_address "$node")"
+    [ -z '$dual_stack' ] || ip route add default via $net6:1"
+  # Agents switch on what they need.
+  [ "$network" = bridge ] || return 0
+  nsenter --net="/run/netns/$namespace" sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0
+  in_control ip route replace "$pod_net.$(index_of "$node").0/24" via "$(node_address "$node")"
   for other in "${nodes[@]}"; do
     [ "$other" = "$node" ] || nsenter --net="/run/netns/$namespace" \
       ip route add "$pod_net.$(index_of "$other").0/24" via "$(node_address "$other")"
   done
+}
+
+# Process 1 of a node, and containerd.
+boot_node() {
+  local node=$1 namespace=$prefix-$1 binaries=$PEERS_BIN
+  [ "$runtime" = v2 ] || binaries=$debian/root/usr/bin
   (
     enter_control_groups "$node"
     exec setsid nsenter --net="/run/netns/$namespace" \
@@ -180,6 +195,14 @@ start_node() {
   mv "$run/$node/root/init.pid" "$run/$node/init.pid"
   start_service "$node" containerd
   until_ok 30 in_node "$node" ctr version || fail "containerd of $node: see $run/$node/root/var/log/node"
+}
+
+start_node() {
+  local node=$1 image
+  mkdir -p "$run/$node/root"
+  write_node_files "$node"
+  connect_node "$node"
+  boot_node "$node"
   for image in "$images"/*.tar; do
     in_node "$node" ctr -n k8s.io images import "/opt/node/images/${image##*/}" > "$run/$node/import.log" 2>&1 \
       || fail "importing $image: $(tail -n 3 "$run/$node/import.log")"
@@ -187,8 +210,24 @@ start_node() {
   start_service "$node" kubelet
 }
 
+# The chart's DaemonSet, by the real Helm.
+install_agent() {
+  local cgroup=/sys/fs/cgroup
+  [ ! -d /sys/fs/cgroup/unified ] || cgroup=$cgroup/unified
+  in_control "$PEERS_BIN/helm" --kubeconfig "$run/control/admin.kubeconfig" upgrade --install daymark \
+    "$here/../../deploy/chart/daymark" --namespace kube-system --set "image.repository=${IMAGE%:*}" \
+    --set-string "image.tag=${IMAGE##*:}" --set "routing=$routing,paths.cgroup=$cgroup" > "$run/helm-agent.log" \
+    || fail "$(cat "$run/helm-agent.log")"
+}
+
+# Whether a node has lost the taint that it was registered with.
+is_untainted() {
+  local taints
+  taints=$(k get node "$1" -o 'jsonpath={.spec.taints[*].key}') && ! grep -q agent-not-ready <<< "$taints"
+}
+
 up() {
-  local node range
+  local node ranges
   [ ! -e "/run/netns/$control" ] || fail "it is up, or was not taken down: cluster.sh down"
   rm -rf "$run"
   mkdir -p "$run"
@@ -199,13 +238,40 @@ up() {
   for node in "${nodes[@]}"; do start_node "$node"; done
   for node in "${nodes[@]}"; do
     until_ok 60 k get node "$node" || fail "$node did not register: see $run/$node/root/var/log/node/kubelet.log"
-    range=$pod_net.$(index_of "$node").0/24
-    k patch node "$node" -p "{\"spec\":{\"podCIDR\":\"$range\",\"podCIDRs\":[\"$range\"]}}" > /dev/null
+    ranges=$(pod_ranges "$node")
+    k patch node "$node" -p "{\"spec\":{\"podCIDR\":\"${ranges%%,*}\",\"podCIDRs\":[\"${ranges//,/\",\"}\"]}}" > /dev/null
     start_service "$node" kube-proxy
+  done
+  if [ "$network" = daymark ]; then
+    for node in "${nodes[@]}"; do is_untainted "$node" && fail "$node is not registered with its taint"; done
+    install_agent
+  fi
+  for node in "${nodes[@]}"; do
     k wait --for=condition=Ready "node/$node" --timeout=90s > /dev/null
   done
   say "${#nodes[@]} nodes are Ready"
+  [ "$network" = daymark ] || return 0
+  k -n kube-system rollout status daemonset/daymark-agent --timeout=60s > /dev/null || fail "the agents are not ready"
+  for node in "${nodes[@]}"; do until_ok 30 is_untainted "$node" || fail "$node keeps its taint"; done
+  say "the agents are ready, the taints gone"
 }
+
+# Its state stays, its processes, mounts and links go. (The boot id stays too: that is the kernel's.)
+reboot() {
+  local node=$1 process
+  process=$(node_process "$node") || fail "node $node does not run"
+  kill -9 "$process"
+  until_ok 20 test ! -d "/proc/$process" || fail "$node does not end"
+  ip netns del "$prefix-$node"
+  # The link goes with the namespace, a moment later.
+  until_ok 20 lacks_link "v$node" || fail "the link of $node stays"
+  rm "$run/$node/init.pid"
+  connect_node "$node"
+  boot_node "$node"
+  start_service "$node" kubelet
+  start_service "$node" kube-proxy
+}
+lacks_link() { ! in_control ip link show "$1"; }
 
 remove_control_group() { find "$1" -depth -type d -exec rmdir {} + 2> /dev/null; [ ! -d "$1" ]; }
 
@@ -240,7 +306,8 @@ down() {
 case ${1:-} in
   up) up ;;
   down) down ;;
+  reboot) reboot "$2" ;;
   k) shift; k "$@" ;;
   in) shift; in_node "$@" ;;
-  *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -11,15 +11,24 @@ read -r -a nodes <<< "${NODES:-n1 n2}"
 # containerd's: `deb` is Debian's 1.6, whose Pods may not bind ports below 1024 without a capability.
 runtime=${RUNTIME:-v2}
 
+# Who gives Pods their network: `bridge`, the reference plugins and static routes; or `daymark`, the
+# chart's DaemonSet with the image $IMAGE (REPOSITORY:TAG), which then routes as $ROUTING says.
+network=${NETWORK:-bridge}
+routing=${ROUTING:-native}
+dual_stack=${DUAL_STACK:-}                      # 1: nodes and Pods have IPv6 addresses too
+
 # Addresses; they exist in namespaces made here only.
 net=10.200.0                                    # the control plane is .1, nodes .11, .12 …
+net6=fd00:200:                                  # the same below $net6:
 pod_net=10.244                                  # node i has $pod_net.i.0/24
+pod_net6=fd00:244                               # … and $pod_net6:i::/64
 dns_address=10.96.0.10
 
 control=$prefix-control
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 fail() { echo "tests/node: $*" >&2; exit 1; }
 index_of() { local i; for i in "${!nodes[@]}"; do [ "${nodes[$i]}" != "$1" ] || { echo $((i + 1)); return; }; done; return 1; }
+node_address6() { echo "$net6:$((10 + $(index_of "$1")))"; }
 node_address() { echo "$net.$((10 + $(index_of "$1")))"; }
 # until_ok SECONDS COMMAND...: tries until it succeeds.
 until_ok() {
@@ -32,6 +41,8 @@ node_process() {
   local file=$run/$1/init.pid
   [ -s "$file" ] && grep -qs "$prefix" "/proc/$(cat "$file")/cgroup" && cat "$file"
 }
+# The ranges of a node's Pods, comma between.
+pod_ranges() { local i; i=$(index_of "$1"); echo "$pod_net.$i.0/24${dual_stack:+,$pod_net6:$i::/64}"; }
 in_control() { nsenter --net="/run/netns/$control" "$@"; }
 k() { in_control "$PEERS_BIN/kubectl" --kubeconfig "$run/control/admin.kubeconfig" "$@"; }
 # in_node NODE COMMAND...

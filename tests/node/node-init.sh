@@ -16,6 +16,7 @@ for link in bin sbin lib lib32 lib64 libx32; do [ -L /$link ] && ln -sfn "$(read
 mount --rbind /dev dev && mount --make-rslave dev
 mount -t proc proc proc
 mount -t sysfs sysfs sys
+mount -t bpf bpf sys/fs/bpf                     # as systemd does
 # Control groups as this cgroup namespace shows them: the node's own folder is the root of each
 # hierarchy. Where a controller is bound to v1, it can't be had in v2: then v1 it is.
 if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then

@@ -18,6 +18,9 @@ check() {
 again() { local try; for try in {1..20}; do "$@" && return; sleep 0.3; done; return 1; }
 inside() { local pod=$1; shift; k exec "$pod" -- "$@"; }
 address_of() { k get pod "$1" -o 'jsonpath={.status.podIP}'; }
+address6_of() { k get pod "$1" -o 'jsonpath={.status.podIPs[1].ip}'; }
+# seen POD URL ADDRESS: who serves the page at URL sees the Pod with this address.
+seen() { inside "$1" curl -fsS -m 3 "$2" | grep -q "from=.*$3"; }
 in_slices() {
   k get endpointslices -l kubernetes.io/service-name=web -o 'jsonpath={.items[*].endpoints[*].addresses[0]}' \
     | tr ' ' '\n' | grep -qx "$1"
@@ -32,7 +35,10 @@ web=$(k get service web -o 'jsonpath={.spec.clusterIP}') page=cgi-bin/hostname c
 for node in "${nodes[@]}"; do
   client=$(pod_on "$node" client) server=$(pod_on "$node" web)
   for other in "${nodes[@]}"; do
-    check "Pod on $node to Pod on $other" inside "$client" curl -fsS -m 3 "http://$(address_of "$(pod_on "$other" web)"):8080/$page"
+    check "Pod on $node to Pod on $other" seen "$client" \
+      "http://$(address_of "$(pod_on "$other" web)"):8080/$page" "$(address_of "$client")"
+    [ -z "$dual_stack" ] || check "Pod on $node to Pod on $other over IPv6" seen "$client" \
+      "http://[$(address6_of "$(pod_on "$other" web)")]:8080/$page" "$(address6_of "$client")"
   done
   check "Pod on $node to the Service" again inside "$client" curl -fsS -m 3 "http://$web/$page"
   check "Pod on $node resolves the Service" again inside "$client" \

@@ -6,6 +6,8 @@ use std::{process::ExitCode, sync::Arc};
 use daymark_tests::{control_plane::ControlPlane, folder, namespace::tool_path, peers};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+#[path = "deploy/agent.rs"]
+mod agent;
 #[path = "deploy/alerts.rs"]
 mod alerts;
 #[path = "deploy/chart.rs"]
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         let mut tests = chart::tests(started)?;
         folder::load_into(started)?;
         tests.extend(role::tests(started));
+        tests.extend(agent::tests(started));
         Ok(tests)
     });
     add(&mut trials, "dashboard", missing_tools(&["prometheus"]), || match &plane {

@@ -22,13 +22,16 @@ const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 /// NET_BIND_SERVICE (bit 10), inheritable none.
 const NET_BIND_SERVICE: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// The CNI plugin's program, which is built beside ours.
+const PLUGIN: &str = "daymark-cni";
+
 /// What the image is called if nobody says otherwise.
 const NAME: &str = concat!("daymark.local/daymark:", env!("CARGO_PKG_VERSION"));
 
 /// What the image is made from, and called.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A static program to take instead of building one.
+    /// A static program to take instead of building one, with the CNI plugin beside it.
     #[arg(long)]
     program: Option<PathBuf>,
     /// Cargo's profile for the program that is built.
@@ -63,7 +66,7 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<PathBuf> {
     };
     let settings = fs::read_to_string(repository().join("deploy/image/Dockerfile"))?;
     let settings = dockerfile::settings(&settings)?;
-    let layer = layer(&program)?;
+    let layer = layer(&program, &program.with_file_name(PLUGIN))?;
     let output = options.output.clone().unwrap_or_else(|| target().join("image/daymark.tar"));
     fs::create_dir_all(output.parent().context("a folder for the archive")?)?;
     fs::write(&output, oci::archive(&options.name, &layer, &settings))?;
@@ -72,14 +75,13 @@ pub(crate) fn build(options: &Options) -> anyhow::Result<PathBuf> {
 }
 
 /// The image's only layer.
-fn layer(program: &Path) -> anyhow::Result<Vec<u8>> {
+fn layer(program: &Path, plugin: &Path) -> anyhow::Result<Vec<u8>> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
-    let program_bytes = read(program)?;
-    ensure!(
-        !needs_loader(&program_bytes),
-        "{} is not static: the image has no libraries for it",
-        program.display()
-    );
+    let (program_bytes, plugin_bytes) = (read(program)?, read(plugin)?);
+    for (path, bytes) in [(program, &program_bytes), (plugin, &plugin_bytes)] {
+        let path = path.display();
+        ensure!(!needs_loader(bytes), "{path} is not static: it would find no libraries");
+    }
     let mut layer = Archive::default();
     for folder in ["etc", "etc/ssl", "etc/ssl/certs"] {
         layer.folder(folder);
@@ -97,6 +99,7 @@ fn layer(program: &Path) -> anyhow::Result<Vec<u8>> {
     layer.file(AUTHORITIES, 0o644, &authorities);
     layer.attribute("security.capability", &NET_BIND_SERVICE);
     layer.file("daymark", 0o755, &program_bytes);
+    layer.file(PLUGIN, 0o755, &plugin_bytes);
     layer.link("coredns", "daymark");
     Ok(layer.finish())
 }
@@ -111,7 +114,8 @@ fn needs_loader(program: &[u8]) -> bool {
     (0..count).any(|index| number(table.saturating_add(index * size), 4) == 3)
 }
 
-/// Builds the program as the Dockerfile does, but for the profile; gives its path.
+/// Builds the program and the plugin as the Dockerfile does, but for the profile; gives the program's
+/// path.
 pub(crate) fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
@@ -124,6 +128,8 @@ pub(crate) fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
             "--locked",
             "--package",
             "daymark",
+            "--package",
+            "daymark-cni-plugin",
             "--target",
             &host,
         ])

@@ -37,8 +37,9 @@ enum Verb {
     Image(image::Options),
     /// Write the plain manifests of deploy/ anew, from the chart.
     Manifests,
-    /// Run the image in Pods of two real nodes on this machine: smoke checks and rolling updates.
-    Nodes(image::Options),
+    /// Run the image in Pods of two real nodes on this machine: smoke checks and rolling updates, or
+    /// our pod network under Pods that come and go.
+    Nodes(nodes::Options),
     /// Run a comparison with the peers and write its results to bench/results.
     Bench {
         /// Which: `dns`.

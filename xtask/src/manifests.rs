@@ -1,4 +1,4 @@
-//! The plain manifests: what Helm makes of the chart, one file for each template.
+//! The plain manifests: what Helm makes of the charts.
 
 use std::{fs, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 use crate::shell::{peers_folder, repository};
 
-/// Templates of the chart that plain manifests are made of.
+/// Templates of the DNS chart that plain manifests are made of, one file each.
 const TEMPLATES: [&str; 7] = [
     "clusterrole",
     "clusterrolebinding",
@@ -17,23 +17,26 @@ const TEMPLATES: [&str; 7] = [
     "serviceaccount",
 ];
 
-/// Writes `deploy/manifests` and `deploy/node-local` anew, and gives the chart its copy of the alerts:
-/// Helm reads nothing outside of a chart.
+/// Writes `deploy/manifests`, `deploy/node-local` and `deploy/agent` anew, and gives the DNS chart its
+/// copy of the alerts: Helm reads nothing outside of a chart.
 pub(crate) fn write() -> anyhow::Result<()> {
     let deploy = repository().join("deploy");
     fs::copy(deploy.join("prometheus/alerts.yaml"), deploy.join("chart/daymark-dns/alerts.yaml"))?;
-    for template in TEMPLATES {
-        written(template, &[], &format!("manifests/{template}.yaml"))?;
+    let template = |name: &str| format!("--show-only=templates/{name}.yaml");
+    for name in TEMPLATES {
+        written("daymark-dns", &[&template(name)], &format!("manifests/{name}.yaml"))?;
     }
-    written("node-local", &["--set=nodeLocal.enabled=true"], "node-local/node-local.yaml")
+    let node_local = ["--set=nodeLocal.enabled=true", &template("node-local")];
+    written("daymark-dns", &node_local, "node-local/node-local.yaml")?;
+    written("daymark", &[], "agent/agent.yaml")
 }
 
-fn written(template: &str, values: &[&str], file: &str) -> anyhow::Result<()> {
+fn written(chart: &str, words: &[&str], file: &str) -> anyhow::Result<()> {
     let output = Command::new(peers_folder().join("helm"))
-        .args(["template", "daymark-dns"])
-        .arg(repository().join("deploy/chart/daymark-dns"))
-        .args(["--namespace=kube-system", &format!("--show-only=templates/{template}.yaml")])
-        .args(values)
+        .args(["template", chart])
+        .arg(repository().join("deploy/chart").join(chart))
+        .arg("--namespace=kube-system")
+        .args(words)
         .output()
         .context("running helm, which `cargo xtask peers` builds")?;
     ensure!(output.status.success(), "helm: {}", String::from_utf8_lossy(&output.stderr));
@@ -44,5 +47,6 @@ fn written(template: &str, values: &[&str], file: &str) -> anyhow::Result<()> {
     });
     let documents: Vec<String> = documents.filter(|document| !document.is_empty()).collect();
     let path = repository().join("deploy").join(file);
+    fs::create_dir_all(path.parent().context("a folder")?)?;
     fs::write(&path, documents.join("\n---\n") + "\n").with_context(|| path.display().to_string())
 }

@@ -47,19 +47,22 @@ pub struct Configuration {
     pub valid_attachments: Vec<AttachmentId>,
 }
 
-/// A port of the node that is to lead to the pod.
+/// A port of the node that is to lead to the pod. The convention's keys begin with small letters;
+/// containerd's begin with large ones, which is the same to a plugin in Go.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// Port of the node.
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
     /// Port in the pod.
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`, in any case.
-    #[serde(default = "tcp")]
+    #[serde(default = "tcp", alias = "Protocol")]
     pub protocol: String,
     /// The node's address on which it is open; empty for all.
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -68,17 +71,21 @@ fn tcp() -> String {
 }
 
 /// Rates in bits per second and bursts in bits, as the reference bandwidth plugin takes them; 0 is
-/// unlimited.
+/// unlimited. Keys as in [`PortMapping`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rates {
     /// Into the pod.
+    #[serde(alias = "IngressRate")]
     pub ingress_rate: u64,
     /// At once, into the pod.
+    #[serde(alias = "IngressBurst")]
     pub ingress_burst: u64,
     /// Out of the pod.
+    #[serde(alias = "EgressRate")]
     pub egress_rate: u64,
     /// At once, out of the pod.
+    #[serde(alias = "EgressBurst")]
     pub egress_burst: u64,
 }
 

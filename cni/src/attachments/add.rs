@@ -151,7 +151,7 @@ impl Attachments {
         self.datapath.add_endpoint(&endpoint(record, links.host)).map_err(datapath_error)?;
         wiring::connect_host(&host, record, links.host, &self.settings.node_addresses)?;
         if record.addresses.iter().any(IpAddr::is_ipv6) {
-            namespace.enable_ipv6(&record.attachment.ifname)?;
+            namespace.enable_ipv6(&self.settings.switches, &record.attachment.ifname)?;
         }
         wiring::configure_pod(&pod, record, links.pod, gateways)?;
         shaping::limit(&host, links.host, &pod, links.pod, record.rates)?;

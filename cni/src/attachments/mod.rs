@@ -36,6 +36,7 @@ pub use self::restore::{RestoreError, Restored};
 use crate::{
     ipam::Pools,
     metrics::Metrics,
+    node::Switches,
     record::{Record, Store},
     turns::Turns,
 };
@@ -53,6 +54,8 @@ pub struct Settings {
     pub node_addresses: Vec<IpAddr>,
     /// MTU of pods' links, in octets.
     pub mtu: u32,
+    /// Where IPv6 is switched on in a pod.
+    pub switches: Switches,
 }
 
 /// See [the module](self).

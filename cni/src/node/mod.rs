@@ -3,6 +3,7 @@
 //! is changed, and nothing else is touched.
 
 pub mod conflist;
+pub mod executable;
 mod remains;
 mod routes;
 mod switches;
@@ -10,7 +11,7 @@ mod switches;
 mod tests;
 mod uplink;
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
@@ -19,7 +20,7 @@ use netlink_packet_route::{
 };
 use rustix::io::Errno;
 
-pub use self::{remains::cleanup, uplink::Uplink};
+pub use self::{remains::cleanup, switches::Switches, uplink::Uplink};
 use crate::{
     ipam::{Pools, RangeError},
     netlink::{Connection, NetlinkError, Step, message},
@@ -61,6 +62,8 @@ pub struct NodePlan {
     pub mode: Mode,
     /// UDP port of the tunnel.
     pub vxlan_port: u16,
+    /// Where forwarding is switched on.
+    pub switches: Switches,
 }
 
 /// Another node.
@@ -102,10 +105,10 @@ pub enum NodeError {
     #[error(transparent)]
     Range(#[from] RangeError),
     /// A switch of the kernel can't be set.
-    #[error("/proc/sys/{switch}: {cause}")]
+    #[error("{}: {cause}", path.display())]
     Switch {
-        /// Its path below /proc/sys.
-        switch: String,
+        /// Its file.
+        path: PathBuf,
         /// Why.
         cause: io::Error,
     },
@@ -129,7 +132,7 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
     let kernel = Connection::open()?;
     let pools = Pools::new(&plan.pod_ranges)?;
     let uplink = uplink::find(&kernel, &plan.node_addresses)?;
-    switches::forward(&plan.pod_ranges, &uplink.name)?;
+    plan.switches.forward(&plan.pod_ranges, &uplink.name)?;
     let gateways: Vec<IpAddr> =
         [true, false].into_iter().filter_map(|ipv4| pools.gateway(ipv4)).collect();
     have_gateways(&kernel, &gateways)?;
@@ -145,9 +148,8 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
     let vxlan_ifindex = match ways.needs_tunnel(plan.mode) {
         true => {
             // Pods send to other nodes as they are, and are answered through the tunnel.
-            switches::accept_strangers(&uplink.name)?;
-            let gateway = pools.gateway(true);
-            Some(have_tunnel(&kernel, plan.vxlan_port, pod_mtu, gateway)?)
+            plan.switches.accept_strangers(&uplink.name)?;
+            Some(have_tunnel(&kernel, plan, pod_mtu, pools.gateway(true))?)
         }
         false => {
             kernel.delete_link(VXLAN_DEVICE)?;
@@ -179,10 +181,11 @@ fn have_gateways(kernel: &Connection, wanted: &[IpAddr]) -> Result<(), NetlinkEr
 /// The tunnel's device, up, with its index. One that was made for another port is made anew.
 fn have_tunnel(
     kernel: &Connection,
-    port: u16,
+    plan: &NodePlan,
     mtu: u32,
     gateway: Option<IpAddr>,
 ) -> Result<u32, NodeError> {
+    let port = plan.vxlan_port;
     let new = message::new_vxlan(VXLAN_DEVICE, port, mtu);
     let rest = || {
         vec![
@@ -202,7 +205,7 @@ fn have_tunnel(
         steps.insert(0, Step::create(format!("making {VXLAN_DEVICE}"), new));
     }
     let links = kernel.run_for_links(steps)?;
-    switches::loose(VXLAN_DEVICE)?;
+    plan.switches.loose(VXLAN_DEVICE)?;
     let index = links.first().map(|link| link.index).unwrap_or_default();
     if let Some(gateway) = gateway {
         // Whatever `rp_filter` says, a link without any address takes only what would be answered

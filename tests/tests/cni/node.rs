@@ -260,6 +260,7 @@ fn settings<'a>(
         pod_ranges: ranges.map(str::parse).collect::<Result<_, _>>()?,
         node_addresses: ADDRESSES.map(|a| a.parse().expect("an address")).to_vec(),
         mtu: MTU,
+        switches: Default::default(),
     })
 }
 

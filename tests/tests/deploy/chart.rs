@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Test,
-    helm::{chart, documents, helm, named, rendered},
+    helm::{AGENT, DNS, documents, folder, helm, named, rendered},
     test,
 };
 
@@ -58,11 +58,13 @@ const WRONG: [&str; 7] = [
     "topologySpread=kubernetes.io/hostname",
 ];
 
-/// The manifests' folders, and the words that make Helm write the same.
-const MANIFESTS: [(&str, &[&str]); 2] = [
-    ("deploy/manifests", &[]),
+/// The manifests' folders, and the chart and words that make Helm write the same.
+const MANIFESTS: [(&str, &str, &[&str]); 3] = [
+    ("deploy/manifests", DNS, &[]),
+    ("deploy/agent", AGENT, &[]),
     (
         "deploy/node-local",
+        DNS,
         &["--set=nodeLocal.enabled=true", "--show-only=templates/node-local.yaml"],
     ),
 ];
@@ -75,12 +77,12 @@ pub(crate) fn tests(plane: &Arc<ControlPlane>) -> anyhow::Result<Vec<Test>> {
         }
     }
     let mut tests = vec![test("helm finds nothing wrong", || {
-        helm(&["lint", "--strict", &chart().display().to_string()]).map(drop)
+        helm(&["lint", "--strict", &folder(DNS).display().to_string()]).map(drop)
     })];
     for (name, values) in VALUES {
         let plane = Arc::clone(plane);
         tests.push(test(&format!("the API server takes {name}"), move || {
-            for object in rendered(values)? {
+            for object in rendered(DNS, values)? {
                 let tried = || plane.dry_run(&object);
                 // The kinds of the operator are there a moment after their definition.
                 let outcome =
@@ -92,14 +94,15 @@ pub(crate) fn tests(plane: &Arc<ControlPlane>) -> anyhow::Result<Vec<Test>> {
     }
     for wrong in WRONG {
         tests.push(test(&format!("{wrong} is refused"), move || {
-            let outcome = rendered(&[&format!("--set={wrong}")]);
+            let outcome = rendered(DNS, &[&format!("--set={wrong}")]);
             let said = outcome.err().context("it was not refused")?.to_string();
             ensure!(said.contains("schema"), "{said}");
             Ok(())
         }));
     }
-    for (folder, words) in MANIFESTS {
-        tests.push(test(&format!("{folder} is what Helm writes"), move || same(folder, words)));
+    for (folder, chart, words) in MANIFESTS {
+        let same = move || same(folder, chart, words);
+        tests.push(test(&format!("{folder} is what Helm writes"), same));
     }
     tests.push(test("its alerts are those of deploy/prometheus", || {
         let read = |path: &str| std::fs::read(peers::repository().join("deploy").join(path));
@@ -116,11 +119,11 @@ const OPERATOR: &str = "monitoring.coreos.com/v1";
 pub(crate) const DEFINITIONS: [&str; 2] =
     ["monitoring.coreos.com_prometheusrules.yaml", "monitoring.coreos.com_servicemonitors.yaml"];
 
-fn same(folder: &str, words: &[&str]) -> anyhow::Result<()> {
+fn same(folder: &str, chart: &str, words: &[&str]) -> anyhow::Result<()> {
     let by_name = |objects: Vec<Value>| -> BTreeMap<String, Value> {
         objects.into_iter().map(|object| (named(&object), object)).collect()
     };
-    let (ours, theirs) = (by_name(in_folder(folder)?), by_name(rendered(words)?));
+    let (ours, theirs) = (by_name(in_folder(folder)?), by_name(rendered(chart, words)?));
     let names = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<Vec<_>>();
     ensure!(names(&ours) == names(&theirs), "{:?}, not {:?}", names(&ours), names(&theirs));
     for (name, theirs) in theirs {
@@ -143,7 +146,7 @@ fn in_folder(folder: &str) -> anyhow::Result<Vec<Value>> {
 fn corefiles() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let file = scratch.path().join("Corefile");
-    let objects = rendered(&["--set=nodeLocal.enabled=true"])?;
+    let objects = rendered(DNS, &["--set=nodeLocal.enabled=true"])?;
     let corefiles = objects.iter().filter_map(|object| object["data"]["Corefile"].as_str());
     let mut checked = 0;
     for corefile in corefiles {

@@ -1,4 +1,4 @@
-//! The real Helm, on our chart.
+//! The real Helm, on our charts.
 
 use std::{path::PathBuf, process::Command};
 
@@ -6,9 +6,14 @@ use anyhow::ensure;
 use daymark_tests::peers;
 use serde_json::Value;
 
-/// Where the chart is.
-pub(crate) fn chart() -> PathBuf {
-    peers::repository().join("deploy/chart/daymark-dns")
+/// The chart of the cluster's DNS; its folder, and a release of it.
+pub(crate) const DNS: &str = "daymark-dns";
+/// The chart of the node agent.
+pub(crate) const AGENT: &str = "daymark";
+
+/// Where a chart is.
+pub(crate) fn folder(chart: &str) -> PathBuf {
+    peers::repository().join("deploy/chart").join(chart)
 }
 
 /// Runs Helm and gives what it printed.
@@ -24,13 +29,13 @@ pub(crate) fn helm(words: &[&str]) -> anyhow::Result<String> {
     Ok(said.into_owned())
 }
 
-/// The objects that the chart makes with these further words (`--set`, `--show-only`).
+/// The objects that a chart makes with these further words (`--set`, `--show-only`).
 ///
 /// # Errors
 /// As [`helm`].
-pub(crate) fn rendered(words: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let chart = chart().display().to_string();
-    let mut all = vec!["template", "daymark-dns", &chart, "--namespace", "kube-system"];
+pub(crate) fn rendered(chart: &str, words: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let folder = folder(chart).display().to_string();
+    let mut all = vec!["template", chart, &folder, "--namespace", "kube-system"];
     all.extend(words);
     documents(&helm(&all)?)
 }

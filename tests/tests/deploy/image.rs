@@ -71,10 +71,11 @@ fn archive() -> Option<PathBuf> {
 
 pub(crate) fn tests() -> anyhow::Result<Vec<Test>> {
     let image = Arc::new(Image::unpack(&archive().context("an image")?)?);
-    let tests: [(&str, Check); 3] = [
+    let tests: [(&str, Check); 4] = [
         ("it answers on port 53 by a user that is not root", answers),
         ("its program has CoreDNS's name too, and its flags", is_coredns),
-        ("it has nothing but its program, certificates and names", holds_little),
+        ("it installs the CNI plugin, which runs on its own", installs_plugin),
+        ("it has nothing but its programs, certificates and names", holds_little),
     ];
     let with_image = |(name, check): (&str, Check)| {
         let image = Arc::clone(&image);
@@ -247,6 +248,28 @@ fn is_coredns(image: &Image) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As the init container does it: into a folder of the host, by root.
+fn installs_plugin(image: &Image) -> anyhow::Result<()> {
+    let to = image.scratch.path().join("cni-bin");
+    std::fs::create_dir(&to)?;
+    let script = format!(
+        "set -e
+        mount --bind '{to}' '{root}/dev/shm'
+        chroot '{root}' /daymark install-cni --to /dev/shm
+        umount '{root}/dev/shm'",
+        to = to.display(),
+        root = image.root.display(),
+    );
+    image.namespace.run(&["sh", "-c", &script])?;
+    let output =
+        Command::new(to.join("daymark-cni")).env_clear().env("CNI_COMMAND", "VERSION").output()?;
+    let said: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let versions = said["supportedVersions"].as_array().context("versions")?;
+    ensure!(versions.iter().any(|version| version == "1.1.0"), "{said}");
+    Ok(())
+}
+
 fn holds_little(image: &Image) -> anyhow::Result<()> {
     let root = image.root.display().to_string();
     let said = image.namespace.run(&["find", &root, "-path", "*/dev", "-prune", "-o", "-print"])?;
@@ -256,6 +279,7 @@ fn holds_little(image: &Image) -> anyhow::Result<()> {
     let wanted = [
         "coredns",
         "daymark",
+        "daymark-cni",
         "etc",
         "etc/coredns",
         "etc/coredns/Corefile",

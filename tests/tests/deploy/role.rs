@@ -12,7 +12,11 @@ use daymark_tests::{asking, control_plane::ControlPlane, pages, peers, ports, pr
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Test, helm::rendered, test};
+use super::{
+    Test,
+    helm::{DNS, rendered},
+    test,
+};
 
 /// What a `kubernetes` block may say, and what the role has to allow for it.
 const BLOCKS: [(&str, &str, &[&str]); 3] = [
@@ -54,7 +58,7 @@ impl Role {
         let corefile = format!(
             "--set=corefile=.:53 {{ kubernetes cluster.local clusterset.local {{\n{option}\n}} }}"
         );
-        let objects = rendered(&[&corefile, "--show-only=templates/clusterrole.yaml"])?;
+        let objects = rendered(DNS, &[&corefile, "--show-only=templates/clusterrole.yaml"])?;
         let rules = objects.first().and_then(|role| role["rules"].as_array());
         Ok(Role(rules.context("a ClusterRole")?.clone()))
     }

@@ -73,6 +73,23 @@ fn what_is_asked_for_in_args_wins_over_the_runtime_and_static_rates_over_both() 
 }
 
 #[test]
+fn what_containerd_writes_is_read_too() {
+    let read = parse(&with(json!({ "runtimeConfig": {
+        "portMappings":
+            [{ "HostPort": 80, "ContainerPort": 8080, "Protocol": "TCP", "HostIP": "192.0.2.1" }],
+        "bandwidth":
+            { "IngressRate": 8000, "IngressBurst": 80, "EgressRate": 9000, "EgressBurst": 90 },
+    } })));
+    let read = read.expect("well-formed");
+    let mapping = &read.port_mappings[0];
+    assert_eq!((mapping.host_port, mapping.container_port), (80, 8080));
+    assert_eq!((mapping.protocol.as_str(), mapping.host_ip.as_str()), ("TCP", "192.0.2.1"));
+    let rates = read.bandwidth;
+    assert_eq!((rates.ingress_rate, rates.ingress_burst), (8000, 80));
+    assert_eq!((rates.egress_rate, rates.egress_burst), (9000, 90));
+}
+
+#[test]
 fn verbs_need_their_version_and_their_keys() {
     let old = parse(&with(json!({ "cniVersion": "0.3.1" }))).expect("well-formed");
     assert_eq!(old.allows(Verb::Check).expect_err("0.4.0 brought it").code, code::VERSION);
