@@ -14,7 +14,6 @@ const TESTS: [(&str, &str); 8] = [
     ("kdig", "knot-dnsutils"),
     ("promtool", "prometheus"),
     ("dnsperf", "dnsperf"),
-    ("nft", "nftables"),
 ];
 /// The same for real nodes.
 const NODES: [(&str, &str); 7] = [
