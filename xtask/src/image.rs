@@ -113,25 +113,28 @@ fn needs_loader(program: &[u8]) -> bool {
 
 /// Builds the program as the Dockerfile does, but for the profile; gives its path.
 pub(crate) fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
+    static_build("daymark", "daymark", profile)
+}
+
+/// The CNI plugin, built likewise, beside it.
+///
+/// # Errors
+/// If it can't be built.
+pub(crate) fn static_plugin(profile: &str) -> anyhow::Result<PathBuf> {
+    static_build("daymark-cni-plugin", "daymark-cni", profile)
+}
+
+fn static_build(package: &str, program: &str, profile: &str) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
     let mut build = cargo();
     build
-        .args([
-            "build",
-            "--profile",
-            profile,
-            "--locked",
-            "--package",
-            "daymark",
-            "--target",
-            &host,
-        ])
+        .args(["build", "--profile", profile, "--locked", "--package", package, "--target", &host])
         .env(flags, "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     execute(&mut build)?;
     let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(target().join(host).join(folder).join("daymark"))
+    Ok(target().join(host).join(folder).join(program))
 }
 
 /// The platform at hand, in Rust's words. It has to be named: without, build scripts and macros
