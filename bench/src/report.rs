@@ -1,6 +1,10 @@
 //! The report: a Markdown table for people, JSON with every round for machines.
 
-use std::{fmt::Write, path::Path, process::Command};
+use std::{
+    fmt::{self, Display, Formatter, Write},
+    path::Path,
+    process::Command,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,8 +18,8 @@ pub struct Bar {
     pub what: String,
     /// Ratio to the peer (or a plain figure, see `unit`).
     pub spread: Spread,
-    /// The most it may be.
-    pub bar: f64,
+    /// What it has to keep to.
+    pub bar: Bound,
     /// `×` for ratios, else a unit.
     pub unit: &'static str,
 }
@@ -23,7 +27,29 @@ pub struct Bar {
 impl Bar {
     /// Whether the median is within the bar.
     pub fn is_met(&self) -> bool {
-        self.spread.median <= self.bar
+        match self.bar {
+            Bound::AtMost(bar) => self.spread.median <= bar,
+            Bound::AtLeast(bar) => self.spread.median >= bar,
+        }
+    }
+}
+
+/// Which side of a figure is good.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The most it may be.
+    AtMost(f64),
+    /// The least it may be.
+    AtLeast(f64),
+}
+
+impl Display for Bound {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::AtMost(bar) => write!(f, "≤ {bar}"),
+            Bound::AtLeast(bar) => write!(f, "≥ {bar}"),
+        }
     }
 }
 
@@ -39,6 +65,10 @@ pub struct Row {
 /// Everything that a run found out.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
+    /// Heading of all.
+    pub title: &'static str,
+    /// The verb of `cargo xtask bench` that writes it.
+    pub verb: &'static str,
     /// What the machine is and which versions ran.
     pub facts: Vec<(String, String)>,
     /// Bars.
@@ -52,8 +82,9 @@ pub struct Report {
 impl Report {
     /// As Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = String::from("# Cluster DNS, side by side\n\n");
-        text.push_str("Written by `cargo xtask bench dns`. Medians with quartiles; ratios are taken round by round. ");
+        let mut text =
+            format!("# {}\n\nWritten by `cargo xtask bench {}`. ", self.title, self.verb);
+        text.push_str("Medians with quartiles; ratios are taken round by round. ");
         text.push_str("Machines are noisy: compare ratios, not figures of different runs.\n\n");
         for (name, value) in &self.facts {
             let _ = writeln!(text, "- {name}: {value}");
@@ -64,7 +95,7 @@ impl Report {
             let Spread { q1, median, q3, .. } = bar.spread;
             let _ = writeln!(
                 text,
-                "| {} | {} {u} | {} – {} | ≤ {} {u} | {met} |",
+                "| {} | {} {u} | {} – {} | {} {u} | {met} |",
                 bar.what,
                 figure(median),
                 figure(q1),
@@ -113,27 +144,26 @@ fn figure(value: f64) -> String {
     }
 }
 
-/// Cores, memory, kernel, compiler and the peers' versions.
-pub fn facts() -> Vec<(String, String)> {
-    let first_line = |program: &str, arguments: &[&str]| -> String {
-        let output = Command::new(program).args(arguments).output();
-        let text = output.map(|o| [o.stdout, o.stderr].concat()).unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().next().unwrap_or("not found").to_owned()
-    };
+/// The first line of what a program prints.
+pub fn first_line(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let text = output.map(|o| [o.stdout, o.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or("not found").to_owned()
+}
+
+/// Cores, kernel, compiler, what else ran, and the given peers' versions.
+pub fn facts(peers: &[(&str, String)]) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let coredns = daymark_tests::peers::folder().join("coredns").display().to_string();
-    [
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let own = [
         ("cores", cores.to_string()),
         ("kernel", first_line("uname", &["-sr"])),
         ("compiler", first_line("rustc", &["--version"])),
-        ("CoreDNS", first_line(&coredns, &["-version"])),
-        ("Knot", first_line("knotd", &["--version"])),
-        ("NSD", first_line("nsd", &["-v"])),
-        ("kube-apiserver", "v1.37.2".to_owned()),
+        ("load of the machine before", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),
         ("Daymark", env!("CARGO_PKG_VERSION").to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+    ];
+    let all = own.iter().chain(peers);
+    all.map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 /// Writes the report to `folder` under `name`.

@@ -121,18 +121,8 @@ pub(crate) fn static_program(profile: &str) -> anyhow::Result<PathBuf> {
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
     let mut build = cargo();
     build
-        .args([
-            "build",
-            "--profile",
-            profile,
-            "--locked",
-            "--package",
-            "daymark",
-            "--package",
-            "daymark-cni-plugin",
-            "--target",
-            &host,
-        ])
+        .args(["build", "--profile", profile, "--locked", "--target", &host])
+        .args(["--package", "daymark", "--package", "daymark-cni-plugin"])
         .env(flags, "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     execute(&mut build)?;

@@ -51,7 +51,7 @@ enum Verb {
     /// Ten minutes of changes, kills and failures, with every answer judged; not part of the tests.
     Soak {
         /// Which: `dns`.
-        what: bench::What,
+        what: bench::Lasting,
         /// Further flags for the soak itself.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,

@@ -14,9 +14,9 @@ shared! {
         pub first: Address,
         /// The other end's address.
         pub second: Address,
-        /// One end's port; for ICMP echo its identifier.
+        /// One end's port; for ICMP echo its identifier if this end asks, 0 if it answers.
         pub first_port: Be16,
-        /// The other end's port; for ICMP echo its identifier too.
+        /// The other end's port, alike.
         pub second_port: Be16,
         /// Number in the IP header.
         pub protocol: u8,

@@ -8,6 +8,7 @@
 mod batch;
 mod bpffs;
 mod connections;
+mod cost;
 mod counters;
 mod endpoints;
 mod events;
@@ -33,6 +34,7 @@ use daymark_abi::{
 use parking_lot::Mutex;
 
 pub use bpffs::mount_bpffs;
+pub use cost::{Cost, costs, measure_runs};
 pub use counters::{Dropped, Traffic};
 pub use events::{EventStream, Told};
 pub use links::{Attachment, Foreign};

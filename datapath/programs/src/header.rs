@@ -57,10 +57,16 @@ pub mod tcp {
     pub const ACK: u8 = 16;
 }
 
-/// Echo request or reply.
+/// Whether an ICMP message asks for an echo.
 #[inline(always)]
-pub fn is_echo(protocol: u8, kind: u8) -> bool {
-    if protocol == protocol::ICMP { kind == 8 || kind == 0 } else { kind == 128 || kind == 129 }
+pub fn is_echo_request(protocol: u8, kind: u8) -> bool {
+    if protocol == protocol::ICMP { kind == 8 } else { kind == 128 }
+}
+
+/// Whether an ICMP message is an echo.
+#[inline(always)]
+pub fn is_echo_reply(protocol: u8, kind: u8) -> bool {
+    if protocol == protocol::ICMP { kind == 0 } else { kind == 129 }
 }
 
 /// Unreachable, quench, redirect, time exceeded, parameter problem (RFC 792); of ICMPv6 all below

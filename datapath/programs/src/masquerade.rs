@@ -15,7 +15,7 @@ use daymark_abi::{
 
 use crate::{
     conntrack, fragment,
-    header::is_echo,
+    header::is_echo_request,
     notify::cause,
     pace,
     packet::{End, Packet, TransportAddress},
@@ -119,7 +119,7 @@ pub fn host_port_reply(
 fn take_port(packet: &mut Packet, node: &Address) -> Result<Be16, u8> {
     let translatable = matches!(packet.protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
         || (matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6)
-            && is_echo(packet.protocol, packet.icmp_type));
+            && is_echo_request(packet.protocol, packet.icmp_type));
     if !translatable {
         return Err(DropReason::UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE.0);
     }
@@ -131,7 +131,6 @@ fn take_port(packet: &mut Packet, node: &Address) -> Result<Be16, u8> {
         flow: conntrack::first(packet, WIRE_SIDE, &pod),
         start,
         source_is_first: u32::from(packet.source_is_first()),
-        is_echo: u32::from(matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6)),
         port: pod.port,
         found: 0,
     };
@@ -160,8 +159,6 @@ struct Search {
     flow: Flow,
     start: u32,
     source_is_first: u32,
-    /// Both ends of an echo have the same identifier.
-    is_echo: u32,
     port: Be16,
     found: u16,
 }
@@ -174,10 +171,9 @@ extern "C" fn try_port(attempt: u32, search: *mut Search) -> i64 {
     // An odd step that shares no factor with the number of ports reaches all of them.
     let place = search.start.wrapping_add(attempt.wrapping_mul(2531)) % u32::from(PORTS);
     let port = Be16::new(FIRST_PORT.wrapping_add(place as u16));
-    if search.source_is_first | search.is_echo != 0 {
+    if search.source_is_first != 0 {
         search.key.first_port = port;
-    }
-    if search.source_is_first == 0 || search.is_echo != 0 {
+    } else {
         search.key.second_port = port;
     }
     if !conntrack::claim(&search.key, &search.flow) {

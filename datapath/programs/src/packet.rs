@@ -9,7 +9,7 @@ use daymark_abi::{
     flow::{FlowKey, protocol},
 };
 
-use crate::header::{IcmpHead, Ipv4Header, Ipv6Header, TcpHead, is_echo, is_error, tcp};
+use crate::header::{IcmpHead, Ipv4Header, Ipv6Header, TcpHead, is_echo_reply, is_echo_request, is_error, tcp};
 
 /// What the frame carries, as it lies there.
 #[inline(always)]
@@ -212,16 +212,24 @@ impl Packet {
             }
             protocol::ICMP | protocol::ICMPV6 => {
                 let head: IcmpHead = ctx.load(self.transport as usize).map_err(|_| TRUNCATED)?;
-                self.icmp_type = head.kind;
-                if is_echo(self.protocol, head.kind) {
-                    self.source_port = Be16 { raw: head.identifier };
-                    self.destination_port = self.source_port;
-                }
+                self.set_echo(&head);
                 self.is_error = u8::from(is_error(self.protocol, head.kind));
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The identifier of an echo is the port of the end that asks; the one that answers has 0. So
+    /// both ends may ask each other with the same identifier.
+    #[inline(always)]
+    fn set_echo(&mut self, head: &IcmpHead) {
+        self.icmp_type = head.kind;
+        if is_echo_request(self.protocol, head.kind) {
+            self.source_port = Be16 { raw: head.identifier };
+        } else if is_echo_reply(self.protocol, head.kind) {
+            self.destination_port = Be16 { raw: head.identifier };
+        }
     }
 
     /// Reads the packet that an ICMP error is about, as far as the error quotes it: its addresses
@@ -266,9 +274,7 @@ impl Packet {
             }
             protocol::ICMP | protocol::ICMPV6 => {
                 let head: IcmpHead = ctx.load(quoted.transport as usize).map_err(|_| TRUNCATED)?;
-                quoted.icmp_type = head.kind;
-                quoted.source_port = Be16 { raw: head.identifier };
-                quoted.destination_port = quoted.source_port;
+                quoted.set_echo(&head);
             }
             _ => {}
         }
@@ -291,17 +297,11 @@ impl Packet {
     #[inline(always)]
     pub fn replace_end(&mut self, end: End, new: &TransportAddress) -> TransportAddress {
         let old = self.end(end);
-        // Both ends of an echo have its identifier.
-        let is_echo = matches!(self.protocol, protocol::ICMP | protocol::ICMPV6);
         if end == End::Source {
             self.source = new.address;
+            self.source_port = new.port;
         } else {
             self.destination = new.address;
-        }
-        if end == End::Source || is_echo {
-            self.source_port = new.port;
-        }
-        if end == End::Destination || is_echo {
             self.destination_port = new.port;
         }
         old

@@ -15,7 +15,7 @@ use daymark_bench::{
     measure::{self, CLIENT_CORE, SERVER_CORE},
     queries,
     quota::Quota,
-    report::{Bar, Row},
+    report::{Bar, Bound, Row},
     servers::{self, Extra, Server},
     statistics::{ratios, spread},
 };
@@ -127,13 +127,13 @@ impl Run {
         let flooded = figures("daymark", |seen| seen.flooded.p99_us);
         if let Some(spread) = ratios(&flooded, &alone) {
             let what = "quiet client beside a flood: p99 / without".to_owned();
-            self.report.bars.push(Bar { what, spread, bar: 2.0, unit: "×" });
+            self.report.bars.push(Bar { what, spread, bar: Bound::AtMost(2.0), unit: "×" });
         }
         if let Some(spread) =
             spread(&figures("daymark", |seen| (1.0 - seen.flooded.answered) * 100.0))
         {
             let what = "quiet client beside a flood: unanswered".to_owned();
-            self.report.bars.push(Bar { what, spread, bar: 1.0, unit: "%" });
+            self.report.bars.push(Bar { what, spread, bar: Bound::AtMost(1.0), unit: "%" });
         }
         let row = |what: &str, of: fn(&Seen) -> f64| Row {
             what: what.to_owned(),

@@ -88,8 +88,24 @@ impl Body {
 impl Frame {
     pub(crate) fn octets(&self) -> Vec<u8> {
         let v4 = self.source.is_ipv4();
-        let protocol = self.body.protocol(v4);
-        let (mut body, checksum) = self.body.octets(v4);
+        let (body, checksum) = self.body.octets(v4);
+        self.around(self.body.protocol(v4), body, checksum)
+    }
+
+    /// The frame with an ICMP error (port unreachable) in place of its body, about the packet whose
+    /// octets are quoted.
+    pub(crate) fn error_octets(&self, quoted: &[u8]) -> Vec<u8> {
+        let v4 = self.source.is_ipv4();
+        let (protocol, kind, code) = if v4 { (1, 3, 3) } else { (58, 1, 4) };
+        let mut body = vec![kind, code, 0, 0, 0, 0, 0, 0];
+        body.extend(quoted);
+        self.around(protocol, body, Some((2, !v4)))
+    }
+
+    /// Headers around a body; its checksum is at the given place, with whether addresses are part of
+    /// it.
+    fn around(&self, protocol: u8, mut body: Vec<u8>, checksum: Option<(usize, bool)>) -> Vec<u8> {
+        let v4 = self.source.is_ipv4();
         if let Some((at, with_addresses)) = checksum {
             let start = if with_addresses { self.pseudo_header(protocol, body.len()) } else { 0 };
             let sum = fold(start + sum(&body));

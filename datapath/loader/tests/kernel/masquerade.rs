@@ -42,19 +42,24 @@ fn node(number: u8, memory: u64) -> (Node, Pod) {
 /// Runs a program and gives its action and the packet. The device is the pod's for all hooks: frames
 /// are sent to its MAC.
 fn run(node: &Node, hook: &str, frame: &Frame) -> (i32, Vec<u8>) {
+    run_octets(node, hook, &frame.octets())
+}
+
+fn run_octets(node: &Node, hook: &str, octets: &[u8]) -> (i32, Vec<u8>) {
     let known = node.kernel.endpoints().expect("endpoints");
     let ifindex = known[0].host_ifindex;
-    let outcome = node.kernel.try_packet(hook, ifindex, &frame.octets(), 1).expect("run");
+    let outcome = node.kernel.try_packet(hook, ifindex, octets, 1).expect("run");
     (outcome.action, outcome.packet)
 }
 
-/// The ends' ports, both the identifier for an echo.
+/// The ends' ports; the identifier of an echo is the port of the end that asks.
 fn ports(body: Body) -> (u16, u16) {
     match body {
         Body::Tcp { source, destination, .. }
         | Body::Udp { source, destination }
         | Body::Sctp { source, destination } => (source, destination),
-        Body::Echo { identifier, .. } => (identifier, identifier),
+        Body::Echo { identifier, reply: false } => (identifier, 0),
+        Body::Echo { identifier, reply: true } => (0, identifier),
         Body::Other => (0, 0),
     }
 }
@@ -144,12 +149,10 @@ fn what_goes_out_translated_comes_back_as_it_went() {
                 assert!((FIRST_PORT..FIRST_PORT + PORTS).contains(&port), "{port}");
             }
             let source = NODE[usize::from(!v4)].parse().expect("an address");
-            let destination = if matches!(body, Body::Echo { .. }) { port } else { own.1 };
-            let left = Frame { source, body: with_ports(body, port, destination), ..sent.clone() };
+            let left = Frame { source, body: with_ports(body, port, own.1), ..sent.clone() };
             assert_eq!(octets, left.octets(), "{sent:?}");
             // The same connection has the same port each time, and no other one has it.
-            let peer = if matches!(body, Body::Echo { .. }) { 0 } else { own.1 };
-            let key = (body.protocol(v4), SocketAddr::new(to, peer), port);
+            let key = (body.protocol(v4), SocketAddr::new(to, own.1), port);
             assert_eq!(*given.entry(key).or_insert(own.0), own.0, "{sent:?}");
 
             let (action, octets) = run(&node, "from_wire", &reply(&left));
@@ -179,6 +182,44 @@ fn exclusions_others_traffic_and_replies_leave_as_they_are() {
         assert_eq!(run(&node, "to_pod", &came), (-1, came.octets()));
         assert_eq!(run(&node, "to_wire", &outside), (-1, outside.octets()));
     });
+}
+
+#[test]
+fn both_ends_may_ask_for_echoes_with_the_same_identifier() {
+    if !crate::runs_here() {
+        return;
+    }
+    let (node, pod) = node(5, 1 << 28);
+    let body = Body::Echo { identifier: 4242, reply: false };
+    for (number, to) in ["198.51.100.7", "2001:db8:1::7"].into_iter().enumerate() {
+        let sent = frame(&pod, to.parse().expect("an address"), body);
+        let came = Frame { source: sent.destination, destination: sent.source, ..sent.clone() };
+        node.space.within(|| {
+            assert_eq!(run(&node, "to_pod", &came), (-1, came.octets()));
+            // The pod's own question is none of the answers to it.
+            let (action, octets) = run(&node, "to_wire", &sent);
+            let identifier = source_port(&octets, to.contains('.'), true);
+            let body = Body::Echo { identifier, reply: false };
+            let source = NODE[number].parse().expect("an address");
+            let left = Frame { source, body, ..sent.clone() };
+            assert_eq!((action, octets), (-1, left.octets()));
+            // What answers either finds its way, in any order.
+            assert_eq!(run(&node, "from_wire", &reply(&left)), (-1, reply(&sent).octets()));
+            assert_eq!(run(&node, "to_wire", &reply(&came)), (-1, reply(&came).octets()));
+            assert_eq!(run(&node, "to_wire", &sent), (-1, left.octets()));
+
+            // An error about it tells the pod of what the pod has sent. Only the quoted checksum stays.
+            let (wanted, about) = (sent.octets(), left.octets());
+            let at = wanted.len() - 14;
+            let quoted = [&wanted[14..at], &about[at..at + 2], &wanted[at + 2..]].concat();
+            let outcome = run_octets(&node, "from_wire", &reply(&left).error_octets(&about[14..]));
+            assert_eq!(outcome, (-1, reply(&sent).error_octets(&quoted)));
+        });
+    }
+    // Nobody has asked for this one.
+    let unasked = frame(&pod, [198, 51, 100, 8].into(), Body::Echo { identifier: 7, reply: true });
+    let outcome = node.space.within(|| run(&node, "to_wire", &unasked));
+    assert_eq!(outcome.0, 2, "an answer without a question is not translated");
 }
 
 /// Brings a connection of the pod to the outside into the protected table; gives what the outside

@@ -65,8 +65,12 @@ impl<'a> Model<'a> {
             | Body::Sctp { source, destination } => {
                 [(frame.source, source), (frame.destination, destination)]
             }
-            Body::Echo { identifier, .. } => {
-                [(frame.source, identifier), (frame.destination, identifier)]
+            // Both ends may ask with the same identifier: it goes with the one that asks.
+            Body::Echo { identifier, reply: false } => {
+                [(frame.source, identifier), (frame.destination, 0)]
+            }
+            Body::Echo { identifier, reply: true } => {
+                [(frame.source, 0), (frame.destination, identifier)]
             }
             Body::Other => [(frame.source, 0), (frame.destination, 0)],
         };
