@@ -78,3 +78,15 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_of_the_verbs_do_not_collide() {
+        Arguments::command().debug_assert();
+    }
+}

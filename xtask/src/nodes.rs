@@ -8,7 +8,9 @@ use crate::{
 };
 
 /// What runs on the nodes.
+// Groups of clap are called after their types, and the image's flags have that name.
 #[derive(Debug, clap::Args)]
+#[group(id = "nodes")]
 pub(crate) struct Options {
     #[command(flatten)]
     image: image::Options,

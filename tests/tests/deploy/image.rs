@@ -118,8 +118,9 @@ impl Image {
             mount -t tmpfs tmpfs '{root}'
             tar --xattrs --xattrs-include='*' -xf '{layer}' -C '{root}'
             cd '{root}'
-            mkdir -p dev etc/coredns
+            mkdir -p dev proc etc/coredns
             mount --bind /dev dev
+            mount --bind /proc proc
             cp '{scratch}/resolv.conf' etc/resolv.conf
             cp '{scratch}/Corefile' etc/coredns/Corefile
             mount -o remount,ro '{root}'",
@@ -272,7 +273,8 @@ fn installs_plugin(image: &Image) -> anyhow::Result<()> {
 
 fn holds_little(image: &Image) -> anyhow::Result<()> {
     let root = image.root.display().to_string();
-    let said = image.namespace.run(&["find", &root, "-path", "*/dev", "-prune", "-o", "-print"])?;
+    let words = ["-path", "*/dev", "-prune", "-o", "-path", "*/proc", "-prune", "-o", "-print"];
+    let said = image.namespace.run(&[&["find", &root], &words[..]].concat())?;
     let mut found: Vec<&str> =
         said.lines().filter_map(|line| line.strip_prefix(&format!("{root}/"))).collect();
     found.sort_unstable();
