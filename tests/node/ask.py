@@ -85,7 +85,8 @@ end = time.time() + PATIENCE
 while waiting and time.time() < end:
     for number, _ in poll.poll(0.1):
         take(number)
-lost += [(when, "no answer") for when, _ in waiting.values()]
+lost += [(when, "no answer to query %d from port %d" % (int.from_bytes(key[1], "big"), sources[key[0]].getsockname()[1]))
+         for key, (when, _) in waiting.items()]
 print("%d queries from %s ports, %d lost, %d cut by the proxy, the slowest took %.1f ms"
       % (sent, ports, len(lost), len(cut), slowest * 1e3))
 for when, what in sorted(lost + cut)[:8]:
