@@ -1,10 +1,19 @@
 //! Where the programs under test are: our binary, and the peers that `cargo xtask peers` built.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
-/// Root of the repository.
+/// Root of the repository: that of the crate which cargo runs, not of the one that was compiled, for
+/// clones that share a target folder share what was compiled too.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let own = std::env::var_os("CARGO_MANIFEST_DIR");
+        let own = own.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        own.parent().expect("a crate lies in the repository").to_owned()
+    });
+    &ROOT
 }
 
 /// Folder of the built peers.

@@ -3,13 +3,20 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::LazyLock,
 };
 
 use anyhow::{Context, bail};
 
-/// Root of the repository.
+/// Root of the repository: that of the crate which cargo runs, not of the one that was compiled, for
+/// clones that share a target folder share what was compiled too.
 pub(crate) fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the repository")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let own = std::env::var_os("CARGO_MANIFEST_DIR");
+        let own = own.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        own.parent().expect("xtask/ lies in the repository").to_owned()
+    });
+    &ROOT
 }
 
 /// Where what is built once is kept, outside the clone.
