@@ -36,7 +36,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// How long a container runtime may take to load a configuration that has just been written: it is
 /// told by the file system, and reads at once.
 const RUNTIME_LOADS: Duration = Duration::from_secs(2);
-/// Between tries to take the taint away, and between complaints about what is missing.
+/// Between tries of what could not be done, and between complaints about what is missing.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What an agent is told at its start.
@@ -49,6 +49,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where the taint is to be taken from the Node; `None` without an API server.
     pub api: Option<ApiConfig>,
+    /// What is counted elsewhere in this process, and is shown with the rest.
+    pub registry: Registry,
 }
 
 /// Tells a task that Nodes have changed.
@@ -79,12 +81,12 @@ pub async fn run(
 }
 
 async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
-    let Options { root, wishes, listen, api } = options;
+    let Options { root, wishes, listen, api, registry } = options;
     let _lock = root.lock()?;
     // Plugins that come early wait instead of failing.
     let socket = Socket::bind(&root.socket)
         .with_context(|| format!("listening for the plugin at {}", root.socket.display()))?;
-    let (registry, readiness) = (Registry::new(), Readiness::default());
+    let readiness = Readiness::default();
     serving::serve(listen, readiness.clone(), registry.clone()).await?;
     let cni_metrics = CniMetrics::new(&registry)?;
 
@@ -137,7 +139,15 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             ended = &mut answering => return ended.context("answering the plugin"),
-            () = changed.notified() => held.follow(source, &attachments),
+            () = changed.notified() => {
+                if !held.follow(source, &attachments) {
+                    let changed = Arc::clone(&changed);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(AGAIN).await;
+                        changed.notify_one();
+                    });
+                }
+            }
             _ = sweep.tick() => {
                 let datapath = Arc::clone(&datapath);
                 // Tables are walked, which takes its time; a sweep that failed is tried again.
@@ -210,15 +220,19 @@ impl Held {
         }
     }
 
-    /// Makes what the cluster says now hold; what can't be keeps the last state.
-    fn follow(&mut self, source: &Source, attachments: &Attachments) {
+    /// Makes what the cluster says now hold; what can't be keeps the last state. False if it is to be
+    /// tried again: not the cluster has to change for it, but the node.
+    fn follow(&mut self, source: &Source, attachments: &Attachments) -> bool {
         let plan = match plan::plan(&source.reader.snapshot(), &self.wishes) {
             Ok(plan) => plan,
-            Err(missing) => return tracing::warn!("everything stays as it is: {missing}"),
+            Err(missing) => {
+                tracing::warn!("everything stays as it is: {missing}");
+                return true;
+            }
         };
         let held = self.plan.as_ref().map(|(plan, nodes)| (plan, nodes));
         if held == Some((&plan, &nodes(source))) {
-            return;
+            return true;
         }
         if let Some((before, _)) = &self.plan
             && before.pod_ranges != plan.pod_ranges
@@ -227,12 +241,16 @@ impl Held {
                 "spec.podCIDRs of this node changed, which the API does not allow; drain the node \
                  and restart the agent to use the new ones"
             );
-            return;
+            return true;
         }
         match self.make(&plan, source) {
             Ok(()) => attachments.set_mtu(self.mtu),
-            Err(error) => tracing::error!("everything stays as it is: {error:#}"),
+            Err(error) => {
+                tracing::error!("not all of it holds, and is tried again: {error:#}");
+                return false;
+            }
         }
+        true
     }
 }
 

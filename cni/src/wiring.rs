@@ -85,8 +85,8 @@ pub(crate) fn connect_host(
     host.run(steps.collect()).map(drop).map_err(refused)
 }
 
-/// Sets the pod's end up, gives it its addresses, and a way out through each gateway. `gateways` are those of the
-/// addresses, in their order.
+/// Sets the pod's end up, gives it its addresses, and a way out through each gateway. `gateways` are
+/// those of the addresses, in their order.
 pub(crate) fn configure_pod(
     pod: &Connection,
     record: &Record,

@@ -10,6 +10,7 @@ use daymark_source::{
     Source,
     kubernetes::{Access, ApiConfig},
 };
+use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -20,14 +21,7 @@ use crate::{
 
 /// Runs the agent until it is told to stop.
 pub(crate) fn run(options: &AgentOptions) -> ExitCode {
-    let lost = prometheus::IntCounter::new("daymark_log_lost_total", "Lines that were lost.");
-    let outcome = lost.context("a counter").and_then(|lost| {
-        let log = logging::start(options.log_format, lost).context("starting to log")?;
-        let outcome = serve(options);
-        log.lines.flush();
-        outcome
-    });
-    match outcome {
+    match logged(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}\n"));
@@ -36,7 +30,19 @@ pub(crate) fn run(options: &AgentOptions) -> ExitCode {
     }
 }
 
-fn serve(options: &AgentOptions) -> anyhow::Result<()> {
+fn logged(options: &AgentOptions) -> anyhow::Result<()> {
+    let registry = Registry::new();
+    let opts = Opts::new("daymark_log_lost_total", "Log lines that could not be written.");
+    let lost = IntCounterVec::new(opts, &["log"])?;
+    registry.register(Box::new(lost.clone()))?;
+    let log = logging::start(options.log_format, lost.with_label_values(&["server"]))
+        .context("starting to log")?;
+    let outcome = serve(options, registry);
+    log.lines.flush();
+    outcome
+}
+
+fn serve(options: &AgentOptions, registry: Registry) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -46,7 +52,11 @@ fn serve(options: &AgentOptions) -> anyhow::Result<()> {
     runtime.block_on(async {
         let needs = Needs { kinds: [Kind::Node].into_iter().collect(), ..Needs::default() };
         let (source, api) = match &options.manifests {
-            Some(path) => (Source::manifests(path, needs)?, None),
+            Some(path) => {
+                let source = Source::manifests(path, needs);
+                let shown = |error| anyhow::anyhow!("{:?}", miette::Report::new(error));
+                (source.map_err(shown)?, None)
+            }
             None => {
                 let config = api(options)?;
                 (Source::kubernetes(&config, needs, Arc::new(()))?, Some(config))
@@ -60,7 +70,7 @@ fn serve(options: &AgentOptions) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        daymark_agent::run(agent_options(options, api)?, &source, stop).await
+        daymark_agent::run(agent_options(options, api, registry)?, &source, stop).await
     })
 }
 
@@ -75,7 +85,11 @@ fn api(options: &AgentOptions) -> anyhow::Result<ApiConfig> {
     Ok(ApiConfig { state: Some(state), ..ApiConfig::new(access) })
 }
 
-fn agent_options(options: &AgentOptions, api: Option<ApiConfig>) -> anyhow::Result<Options> {
+fn agent_options(
+    options: &AgentOptions,
+    api: Option<ApiConfig>,
+    registry: Registry,
+) -> anyhow::Result<Options> {
     let native_ranges = options
         .native_ranges
         .iter()
@@ -105,6 +119,7 @@ fn agent_options(options: &AgentOptions, api: Option<ApiConfig>) -> anyhow::Resu
         },
         listen: options.listen,
         api,
+        registry,
     })
 }
 

@@ -5,6 +5,14 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod agent;
+mod lab;
+
+pub(crate) use self::{
+    agent::{AgentOptions, RoutingMode},
+    lab::{LabOptions, LabVerb, StatusFormat},
+};
+
 /// Kubernetes service networking: cluster DNS and the pod network.
 #[derive(Debug, Parser)]
 #[command(name = "daymark", version, max_term_width = 100, arg_required_else_help = true)]
@@ -35,7 +43,7 @@ pub(crate) enum Verb {
         to: PathBuf,
     },
     /// Nodes and pods on this machine, as network namespaces: to try things out. Takes root.
-    #[command(after_help = LAB_EXAMPLES)]
+    #[command(after_help = lab::EXAMPLES)]
     Lab(LabOptions),
     /// Print the version.
     Version,
@@ -168,158 +176,6 @@ pub(crate) struct CompareOptions {
     /// TTLs count too.
     #[arg(long)]
     pub(crate) ttl: bool,
-}
-
-const LAB_EXAMPLES: &str = "\
-Examples:
-  daymark lab up examples/lab/two-nodes.yaml            two nodes, ten pods
-  daymark lab status                                    which pods there are, and their addresses
-  daymark lab exec shop/web-0 -- ping -c 3 10.244.2.2   a command in a pod's network
-  daymark lab exec node/n1 -- ip route                  the same on a node, or `outside` of them
-  daymark lab down                                      take everything away";
-
-/// Flags of `daymark lab`.
-#[derive(Debug, Args)]
-pub(crate) struct LabOptions {
-    /// What to do.
-    #[command(subcommand)]
-    pub(crate) verb: LabVerb,
-    /// The folder in which labs keep what they make.
-    #[arg(long, global = true, value_name = "DIR", default_value = "/run/daymark/lab")]
-    pub(crate) labs: PathBuf,
-}
-
-/// What to do with labs.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LabVerb {
-    /// Make the lab that a file describes, and leave it running.
-    Up {
-        /// The file.
-        file: PathBuf,
-        /// Make the lab's nodes those of this API server, which has to listen on loopback.
-        #[arg(long, value_name = "FILE")]
-        kubeconfig: Option<PathBuf>,
-    },
-    /// Show nodes and pods with their addresses.
-    Status {
-        /// Which lab, if several are up.
-        #[arg(long)]
-        name: Option<String>,
-        /// How to write it.
-        #[arg(long, short, value_enum, default_value_t = StatusFormat::Text)]
-        output: StatusFormat,
-    },
-    /// Run a command in the network of a pod, of a node, or outside of the nodes.
-    Exec {
-        /// Which lab, if several are up.
-        #[arg(long)]
-        name: Option<String>,
-        /// `NAMESPACE/POD`, `node/NODE` or `outside`.
-        place: String,
-        /// The command and its arguments.
-        #[arg(last = true, required = true)]
-        command: Vec<OsString>,
-    },
-    /// Write the packets of such a place as pcap, until interrupted.
-    #[command(after_help = "Example: daymark lab capture shop/web-0 | tcpdump -nr -")]
-    Capture {
-        /// Which lab, if several are up.
-        #[arg(long)]
-        name: Option<String>,
-        /// `NAMESPACE/POD`, `node/NODE` or `outside`.
-        place: String,
-        /// End after so many packets.
-        #[arg(long, short)]
-        count: Option<u64>,
-        /// The file to write [default: standard output].
-        #[arg(long, short, value_name = "FILE")]
-        write: Option<PathBuf>,
-    },
-    /// Take a lab away, or all of them.
-    Down {
-        /// Which.
-        name: Option<String>,
-    },
-    /// What `up` starts: the process that a lab lives in.
-    #[command(hide = true)]
-    Keep {
-        /// Which.
-        name: String,
-        /// See `up`.
-        #[arg(long)]
-        kubeconfig: Option<PathBuf>,
-    },
-}
-
-/// How a status is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StatusFormat {
-    /// In words.
-    Text,
-    /// As one JSON object.
-    Json,
-}
-
-/// Flags of `daymark agent`.
-#[derive(Debug, Args)]
-pub(crate) struct AgentOptions {
-    /// This node's name in the cluster.
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub(crate) node_name: String,
-    /// Take Nodes from this folder (or file) of manifests, not from an API server.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) manifests: Option<PathBuf>,
-    /// How to reach the API server; without it as a Pod does.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG", conflicts_with = "manifests")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// What has to survive a restart is kept in this folder.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/daymark")]
-    pub(crate) state_dir: PathBuf,
-    /// Where the CNI plugin finds the agent.
-    #[arg(long, value_name = "SOCKET", default_value = "/run/daymark/agent.sock")]
-    pub(crate) socket: PathBuf,
-    /// Maps and programs are pinned in this folder of a bpffs.
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/daymark")]
-    pub(crate) bpffs: PathBuf,
-    /// The cgroup2 whose processes can reach host ports by 127.0.0.1 [default: the root of cgroup2].
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cgroup: Option<PathBuf>,
-    /// The folder that the container runtime reads network configurations from.
-    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
-    pub(crate) cni_conf_dir: PathBuf,
-    /// Where the kernel's switches are: in a container another mount of it, since /proc/sys itself is
-    /// read-only there.
-    #[arg(long, value_name = "DIR", default_value = "/proc/sys")]
-    pub(crate) sysctls: PathBuf,
-    /// How packets get to other nodes.
-    #[arg(long, value_enum, default_value_t = RoutingMode::Auto)]
-    pub(crate) routing: RoutingMode,
-    /// Leave the source address of what pods send out of the cluster as it is.
-    #[arg(long)]
-    pub(crate) no_masquerade: bool,
-    /// Ranges to which pods send with their own addresses, beside the pods' own.
-    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
-    pub(crate) native_ranges: Vec<String>,
-    /// Size the tables as on a node with so much memory [default: what this one has].
-    #[arg(long, value_name = "MIB")]
-    pub(crate) table_memory: Option<u64>,
-    /// Where to serve `/healthz`, `/readyz` and `/metrics`.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9964")]
-    pub(crate) listen: SocketAddr,
-    /// How log lines are written.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "DAYMARK_LOG_FORMAT")]
-    pub(crate) log_format: LogFormat,
-}
-
-/// How packets get to other nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RoutingMode {
-    /// Native within a subnet, VXLAN else.
-    Auto,
-    /// By routes.
-    Native,
-    /// By tunnels.
-    Vxlan,
 }
 
 /// What `--version` prints.

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 use daymark_lab::{
     api::{self, Api, Server},
-    definition::Definition,
+    definition::{Definition, Pod},
     kubelet::{Cluster, Status},
     lab,
 };
@@ -43,8 +44,11 @@ fn act(options: &LabOptions) -> anyhow::Result<()> {
             let definition = Definition::read(file)?;
             let kubeconfig = kubeconfig.as_deref().map(Path::canonicalize).transpose();
             let kubeconfig = kubeconfig.context("the kubeconfig")?;
-            print(&shown(&lab::up(labs, &definition, file, kubeconfig.as_deref())?));
-            print(&format!("try: {}\n", example(&definition)));
+            let status = lab::up(labs, &definition, file, kubeconfig.as_deref())?;
+            print(&shown(&status));
+            if let Some(example) = example(&definition, &status) {
+                print(&format!("try: {example}\n"));
+            }
             Ok(())
         }
         LabVerb::Status { name, output } => {
@@ -149,20 +153,16 @@ fn shown(status: &Status) -> String {
     text
 }
 
-/// A command that shows something in this lab.
-fn example(definition: &Definition) -> String {
-    let ports = |port: &str| {
-        let has = move |pod: &&daymark_lab::definition::Pod| {
-            pod.ports.iter().any(|open| open.protocol == port)
-        };
-        definition.pods.iter().find(has)
-    };
-    match (definition.pods.first(), ports("TCP")) {
-        (Some(from), Some(to)) => format!(
-            "daymark lab exec {}/{} -- curl -s http://$(daymark lab status -o json | jq -r \
-             '.pods[] | select(.name==\"{}\").ips[0]'):{}",
-            from.namespace, from.name, to.name, to.ports[0].container_port
-        ),
-        _ => format!("daymark lab status --name {}", definition.name),
-    }
+/// A command that shows something in this lab: a pod's answer to another one, of another node if there is
+/// one. Definition and status have the same pods in the same order.
+fn example(definition: &Definition, status: &Status) -> Option<String> {
+    let from = status.pods.last()?;
+    let port = |pod: &Pod| pod.ports.iter().find(|port| port.protocol == "TCP").cloned();
+    let served = std::iter::zip(&status.pods, &definition.pods);
+    let served: Vec<_> = served.filter_map(|(pod, defined)| Some((pod, port(defined)?))).collect();
+    let elsewhere = served.iter().find(|(pod, _)| pod.node != from.node);
+    let (to, port) = elsewhere.or(served.first())?;
+    let address = SocketAddr::new(*to.ips.first()?, port.container_port);
+    let [namespace, name] = [&from.namespace, &from.name];
+    Some(format!("daymark lab exec {namespace}/{name} -- curl -s http://{address}"))
 }

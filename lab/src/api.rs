@@ -268,7 +268,11 @@ pub fn relay(layout: &Layout, definition: &Definition, address: SocketAddr) -> a
         let listener = TcpListener::from_std(listener)?;
         tokio::spawn(async move {
             loop {
-                let Ok((mut inside, _)) = listener.accept().await else { continue };
+                let Ok((mut inside, _)) = listener.accept().await else {
+                    // Too many files, which passes; not at once.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
                 tokio::spawn(async move {
                     if let Ok(mut outside) = TcpStream::connect(address).await {
                         // Either end may break off.

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -21,6 +22,8 @@ use tokio::{
 
 use crate::{definition::Pod, namespace};
 
+/// Connections of one port that are answered by lines, or of which it is not known yet.
+const CONNECTIONS: usize = 1024;
 /// Connections of one port that wait to be served as HTTP.
 const HTTP_QUEUE: usize = 64;
 
@@ -104,7 +107,14 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { continue };
+        while connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Too many files, which passes; not at once.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
         let (name, http) = (Arc::clone(&name), http.clone());
         connections.spawn(async move {
             let mut first = [0; 4];

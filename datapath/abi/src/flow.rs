@@ -86,8 +86,9 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
 }
 
-/// Moments of 2^30 ns (a little more than seconds) for which a connection of this protocol and state lives after its last packet. Those of
-/// Linux's own conntrack, except that idle TCP connections live six hours instead of five days.
+/// Moments of 2^30 ns (a little more than seconds) for which a connection of this protocol and state
+/// lives after its last packet. Those of Linux's own conntrack, except that idle TCP connections live
+/// six hours instead of five days.
 #[inline(always)]
 pub const fn lifetime(protocol: u8, state: u8) -> u32 {
     match (protocol, state) {

@@ -23,8 +23,8 @@ shared! {
         pub vni: u32,
         /// [`MASQUERADE`] and [`PACE`].
         pub flags: u32,
-        /// Moment (as in [`crate::flow::Flow::expires`]) up to which a connection that is not seen from its beginning may have
-        /// begun before these tables: until then such ones go through the stack.
+        /// Moment (as in [`crate::flow::Flow::expires`]) up to which a connection that is not seen from
+        /// its beginning may have begun before these tables: until then such ones go through the stack.
         pub known_from: u32,
         /// The node's IPv4 address, or none.
         pub node_ipv4: Address,

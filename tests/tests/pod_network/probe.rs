@@ -33,6 +33,16 @@ impl Probe {
     pub(crate) const ALL: [Probe; 4] = [Probe::Tcp, Probe::Udp, Probe::Icmp, Probe::Sctp];
 }
 
+/// From where to where, with what.
+struct Trip<'a> {
+    lab: &'a Lab,
+    source: &'a str,
+    target: &'a str,
+    /// The target's.
+    address: IpAddr,
+    mark: [u8; 4],
+}
+
 /// Sends from one place of the lab to another's address and back; gives the source that was seen there.
 pub(crate) fn seen(
     lab: &Lab,
@@ -42,22 +52,18 @@ pub(crate) fn seen(
     address: IpAddr,
 ) -> anyhow::Result<IpAddr> {
     let mark = PROBES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let trip = Trip { lab, source, target, address, mark };
     let seen = match probe {
-        Probe::Tcp => tcp(lab, source, target, address, mark),
-        Probe::Udp => udp(lab, source, target, address, mark),
-        Probe::Icmp => icmp(lab, source, target, address, mark),
-        Probe::Sctp => sctp(lab, source, target, address, mark),
+        Probe::Tcp => tcp(&trip),
+        Probe::Udp => udp(&trip),
+        Probe::Icmp => icmp(&trip),
+        Probe::Sctp => sctp(&trip),
     };
     Ok(seen?.to_canonical())
 }
 
-fn tcp(
-    lab: &Lab,
-    source: &str,
-    target: &str,
-    address: IpAddr,
-    mark: [u8; 4],
-) -> anyhow::Result<IpAddr> {
+fn tcp(trip: &Trip) -> anyhow::Result<IpAddr> {
+    let Trip { lab, source, target, address, mark } = *trip;
     let listener = lab.inside(target, || Ok(TcpListener::bind((address, 0))?))?;
     let to = listener.local_addr()?;
     let there = std::thread::spawn(move || -> anyhow::Result<IpAddr> {
@@ -78,13 +84,8 @@ fn tcp(
     there.join().map_err(|_| anyhow::anyhow!("the target panicked"))?
 }
 
-fn udp(
-    lab: &Lab,
-    source: &str,
-    target: &str,
-    address: IpAddr,
-    mark: [u8; 4],
-) -> anyhow::Result<IpAddr> {
+fn udp(trip: &Trip) -> anyhow::Result<IpAddr> {
+    let Trip { lab, source, target, address, mark } = *trip;
     let socket = lab.inside(target, || Ok(UdpSocket::bind((address, 0))?))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let to = socket.local_addr()?;
@@ -103,13 +104,8 @@ fn udp(
 }
 
 /// An echo, which the target's kernel answers; a raw socket there sees who asks.
-fn icmp(
-    lab: &Lab,
-    source: &str,
-    target: &str,
-    address: IpAddr,
-    mark: [u8; 4],
-) -> anyhow::Result<IpAddr> {
+fn icmp(trip: &Trip) -> anyhow::Result<IpAddr> {
+    let Trip { lab, source, target, address, mark } = *trip;
     let protocol = if address.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
     let (request, reply) = if address.is_ipv4() { (8, 0) } else { (128, 129) };
     let there = lab.inside(target, || raw(address, protocol))?;
@@ -127,18 +123,14 @@ fn icmp(
         move |octets: &[u8]| octets.first() == Some(&kind) && octets.get(8..12) == Some(&mark[..])
     };
     let (peer, _) = received(&there, wanted(request)).context("at the target")?;
-    received(&here, wanted(reply)).context("back at the source")?;
+    let (answerer, _) = received(&here, wanted(reply)).context("back at the source")?;
+    ensure!(answerer == address, "{answerer} answers, not who was asked");
     Ok(peer)
 }
 
 /// An INIT and an INIT-ACK (RFC 9260 §3.3.2 and §3.3.3), built by hand: not every kernel has SCTP.
-fn sctp(
-    lab: &Lab,
-    source: &str,
-    target: &str,
-    address: IpAddr,
-    mark: [u8; 4],
-) -> anyhow::Result<IpAddr> {
+fn sctp(trip: &Trip) -> anyhow::Result<IpAddr> {
+    let Trip { lab, source, target, address, mark } = *trip;
     // As real ones do, each association has a port of its own: an address is translated, a port that
     // the checksum covers is not.
     let ports = [20_000 + u16::from_be_bytes([mark[2], mark[3]]) % 10_000, 9_999];
@@ -154,7 +146,8 @@ fn sctp(
     let port = u16::from_be_bytes([octets[0], octets[1]]);
     let ack = sctp_packet([ports[1], port], u32::from_be_bytes(mark), 2, mark);
     there.send_to(&ack, SocketAddr::new(peer, 0))?;
-    let (_, octets) = received(&here, is(2)).context("back at the source")?;
+    let (answerer, octets) = received(&here, is(2)).context("back at the source")?;
+    ensure!(answerer == address, "{answerer} answers, not who was asked");
     ensure!(octets[2..4] == ports[0].to_be_bytes(), "the port came back as it was");
     Ok(peer)
 }
