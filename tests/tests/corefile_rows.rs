@@ -166,7 +166,7 @@ fn judge(rows: &[Row], files: &Files, scratch: &Path) -> Result<(), Failed> {
             .into_iter()
             .try_for_each(|slot| slot.join().map_err(|_| anyhow::anyhow!("panicked"))?)
     });
-    outcome?;
+    outcome.map_err(|error| format!("{error:#}"))?;
     let mut wrong = wrong.into_inner().expect("nobody panics with the lock");
     if wrong.is_empty() {
         return Ok(());
