@@ -1,16 +1,18 @@
 //! Numbered datagrams from one pod to another, so that a single one that is missing shows.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use daymark_tests::{lab::Lab, process::PATIENCE};
 use socket2::SockRef;
 
@@ -19,17 +21,22 @@ const INTERVAL: Duration = Duration::from_micros(500);
 /// Room at the receiver, so that a busy machine is no reason for a gap.
 const BUFFER: usize = 8 << 20;
 
+/// No number of a stream.
+const FIRST: u64 = u64::MAX;
+
 /// A stream that goes on until it is ended.
 pub(crate) struct Stream {
     what: String,
     stop: Arc<AtomicBool>,
     sender: JoinHandle<anyhow::Result<u64>>,
-    receiver: UdpSocket,
+    /// What came so far, in the order of the network.
+    received: Receiver<u64>,
 }
 
 impl Stream {
     /// Starts one from a place of the lab to another's address.
     pub(crate) fn start(lab: &Lab, from: &str, to: &str, address: IpAddr) -> anyhow::Result<Self> {
+        let what = format!("{from} to {to} at {address}");
         let receiver = lab.inside(to, || Ok(UdpSocket::bind((address, 0))?))?;
         // More than the usual limit, which root may have.
         SockRef::from(&receiver).set_recv_buffer_size(BUFFER)?;
@@ -37,6 +44,13 @@ impl Stream {
         let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
         let sender = lab.inside(from, || Ok(UdpSocket::bind((any, 0))?))?;
         sender.connect(target)?;
+        // Begins once the way is known: the kernel keeps only so many datagrams for a neighbour that it
+        // still asks for.
+        receiver.set_read_timeout(Some(PATIENCE))?;
+        sender.send(&FIRST.to_be_bytes())?;
+        receiver.recv(&mut [0; 8]).with_context(|| what.clone())?;
+        let (tell, received) = mpsc::channel();
+        std::thread::spawn(move || receive(&receiver, &tell));
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let sender = std::thread::spawn(move || {
@@ -50,29 +64,36 @@ impl Stream {
             }
             Ok(sent)
         });
-        Ok(Stream { what: format!("{from} to {to} at {address}"), stop, sender, receiver })
+        Ok(Stream { what, stop, sender, received })
     }
 
     /// Ends it.
     ///
     /// # Errors
-    /// If a datagram is missing.
+    /// If a datagram does not come. The order is the network's own: what waited for a neighbour's address may
+    /// come after the next.
     pub(crate) fn end(self) -> anyhow::Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
-        self.receiver.set_read_timeout(Some(PATIENCE))?;
-        let mut missing = Vec::new();
-        let mut expected = 0;
-        while expected < sent {
-            let mut octets = [0; 8];
-            self.receiver.recv(&mut octets).with_context(|| {
-                format!("{}: after {expected} of {sent}, missing {missing:?}", self.what)
+        let mut missing: BTreeSet<u64> = (0..sent).collect();
+        while !missing.is_empty() {
+            let number = self.received.recv_timeout(PATIENCE).with_context(|| {
+                let (first, last, count) = (missing.first(), missing.last(), missing.len());
+                format!("{}: {count} of {sent} are missing, {first:?} to {last:?}", self.what)
             })?;
-            let number = u64::from_be_bytes(octets);
-            missing.extend(expected..number);
-            expected = number + 1;
+            missing.remove(&number);
         }
-        ensure!(missing.is_empty(), "{}: of {sent} datagrams {missing:?} are missing", self.what);
         Ok(())
+    }
+}
+
+/// Takes datagrams while they come, so that none has to wait in the socket for the stream's end.
+/// Done with it when none came for as long as anything may take.
+fn receive(socket: &UdpSocket, tell: &Sender<u64>) {
+    let mut octets = [0; 8];
+    while let Ok(8) = socket.recv(&mut octets) {
+        if tell.send(u64::from_be_bytes(octets)).is_err() {
+            break;
+        }
     }
 }

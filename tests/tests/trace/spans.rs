@@ -18,6 +18,8 @@ pub(super) struct Span {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) service: String,
+    /// When it began, in its format's unit.
+    pub(super) begin: u64,
     /// What else is said, times left out.
     pub(super) facts: BTreeMap<String, String>,
 }
@@ -47,7 +49,8 @@ pub(super) fn of_zipkin(posted: &[Posted]) -> anyhow::Result<Vec<Span>> {
             if span["shared"] == true {
                 facts.insert("shared".to_owned(), "true".to_owned());
             }
-            ensure!(span["timestamp"].as_u64().is_some_and(|at| at > 1_700_000_000_000_000));
+            let begin = span["timestamp"].as_u64().context("a time")?;
+            ensure!(begin > 1_700_000_000_000_000, "{span}");
             ensure!(span["duration"].as_u64().is_some_and(|took| took > 0), "{span}");
             spans.push(Span {
                 trace: text("traceId"),
@@ -56,6 +59,7 @@ pub(super) fn of_zipkin(posted: &[Posted]) -> anyhow::Result<Vec<Span>> {
                 name: text("name"),
                 kind: text("kind"),
                 service: span["localEndpoint"]["serviceName"].as_str().unwrap_or_default().into(),
+                begin,
                 facts,
             });
         }
@@ -103,6 +107,7 @@ fn otlp_span(span: &[u8], service: &str) -> anyhow::Result<Span> {
         name: String::from_utf8(octets(5)?)?,
         kind: if number(span, 6)? == 2 { "SERVER" } else { "" }.to_owned(),
         service: service.to_owned(),
+        begin: start,
         facts,
     })
 }
@@ -169,7 +174,8 @@ fn datadog_span(span: Packed) -> anyhow::Result<Span> {
     let (trace, id, parent) = (text("trace_id")?, text("span_id")?, text("parent_id")?);
     let (name, service) = (text("name")?, text("service")?);
     ensure!(text("resource")? == name && text("type")?.is_empty());
-    ensure!(text("start")?.parse::<u64>()? > 1_700_000_000_000_000_000);
+    let begin = text("start")?.parse()?;
+    ensure!(begin > 1_700_000_000_000_000_000, "{begin}");
     text("duration")?.parse::<u64>()?;
     let error = text("error")?;
     let mut facts = BTreeMap::from([("error".to_owned(), error)]);
@@ -179,7 +185,7 @@ fn datadog_span(span: Packed) -> anyhow::Result<Span> {
             facts.insert(name, format!("{value:?}"));
         }
     }
-    Ok(Span { trace, id, parent, name, kind: String::new(), service, facts })
+    Ok(Span { trace, id, parent, name, kind: String::new(), service, begin, facts })
 }
 
 /// A value of MessagePack.

@@ -130,7 +130,8 @@ impl Traced {
     }
 }
 
-/// The spans that came, once `count` of them are whole queries.
+/// The spans that came, once `count` of them are whole queries, in the order in which they began: a server
+/// may end and send them in another, since it answers before it ends them.
 pub(super) fn collected(
     collector: &Collector,
     count: usize,
@@ -140,7 +141,8 @@ pub(super) fn collected(
         // Datadog's library for Go also asks and tells other things.
         let mut posted = collector.posted();
         posted.retain(|posted| !posted.path.contains("telemetry") && posted.path != "/info");
-        let spans = read(&posted)?;
+        let mut spans = read(&posted)?;
+        spans.sort_by_key(|span| span.begin);
         let whole = spans.iter().filter(|span| span.name == "servedns").count();
         ensure!(whole >= count, "{whole} of {count}");
         Ok(spans)
