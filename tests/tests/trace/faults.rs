@@ -25,7 +25,7 @@ pub(super) fn endpoint_away(folder: &Path, program: &Path) -> anyhow::Result<()>
     let collector = Collector::start(at, None)?;
     let spans = collected(&collector, 1, spans::of_zipkin)?;
     ensure!(spans.len() == 99, "{}", spans.len());
-    let last = spans.last().and_then(|span| span.facts.get("coredns.io/name"));
+    let last = spans.iter().rev().find_map(|span| span.facts.get("coredns.io/name"));
     ensure!(last.is_some_and(|name| name == "n50.example."), "{last:?}");
     Ok(())
 }
