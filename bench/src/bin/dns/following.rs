@@ -31,6 +31,7 @@ impl Run {
         cluster.load(&plane)?;
         let (kubeconfig, extra) = (plane.kubeconfig(), Extra::default());
         let mut starts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut memory: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for round in 0..self.arguments.outages {
             for ours in [round % 2 == 0, round % 2 != 0] {
                 // The API server lets the one before go, and collects its garbage.
@@ -41,16 +42,20 @@ impl Run {
                     false => servers::coredns(scratch.path(), &kubeconfig, &extra)?,
                 };
                 starts.entry(server.name).or_default().push(watch::until_ready(&server, started)?);
+                // What reading the first lists left behind has gone, as far as it goes.
+                std::thread::sleep(Duration::from_secs(2));
+                let rss = measure::rss_mib(server.program.id())?;
+                memory.entry(server.name).or_default().push(rss);
             }
         }
         self.compare("start to ready / CoreDNS", &starts, 0.5);
+        let what = format!("RSS, MiB, at {} Services / CoreDNS", cluster.services);
+        self.compare(&what, &memory, 0.2);
         let daymark = servers::daymark(scratch.path(), &kubeconfig, &extra)?;
         let coredns = servers::coredns(scratch.path(), &kubeconfig, &extra)?;
         for server in [&daymark, &coredns] {
             watch::until_ready(server, Instant::now())?;
         }
-        std::thread::sleep(Duration::from_secs(2));
-        let memory = self.memory(&daymark, &coredns, cluster)?;
         let changes = self.changes(&plane, &daymark, &coredns)?;
         let recoveries = self.recoveries(&plane, &daymark, &coredns)?;
         let relists = self.relists(&plane, &daymark)?;
@@ -58,23 +63,6 @@ impl Run {
             "start_seconds": starts, "rss_mib": memory, "change_ms": changes,
             "recovery_ms": recoveries, "relist_mib": relists,
         }))
-    }
-
-    fn memory(
-        &mut self,
-        daymark: &Server,
-        coredns: &Server,
-        cluster: Cluster,
-    ) -> anyhow::Result<[f64; 2]> {
-        let rss = |server: &Server| measure::rss_mib(server.program.id());
-        let both = [rss(daymark)?, rss(coredns)?];
-        let what = format!("RSS at {} Services / CoreDNS", cluster.services);
-        self.push(what, ratios(&both[..1], &both[1..]), 0.20, "×")?;
-        let figures = [("daymark", both[0]), ("coredns", both[1])];
-        let figures = figures.map(|(name, mib)| (name.to_owned(), spread(&[mib])));
-        let row = Row { what: "RSS, MiB".to_owned(), figures: figures.to_vec() };
-        self.report.tables.push((format!("{} Services", cluster.services), vec![row]));
-        Ok(both)
     }
 
     fn changes(
