@@ -51,6 +51,9 @@ pub struct Record {
     pub port_mappings: Vec<PortMapping>,
     /// Its rate limits.
     pub rates: Rates,
+    /// Whether the programs are filters at its link.
+    #[serde(default)]
+    pub filters: bool,
 }
 
 /// A pod by name.
@@ -151,6 +154,7 @@ mod tests {
             adopted: false,
             port_mappings: Vec::new(),
             rates: Rates::default(),
+            filters: false,
         }
     }
 

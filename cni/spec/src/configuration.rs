@@ -42,6 +42,9 @@ pub struct Configuration {
     pub port_mappings: Vec<PortMapping>,
     /// Rate limits: the configuration's own, else `runtimeConfig.bandwidth`.
     pub bandwidth: Rates,
+    /// `attach: filters`: nobody else in the chain needs the ingress qdisc of the link's end at the node, so
+    /// the programs may be there as filters. `links`, the default, keeps it free.
+    pub filters: bool,
     /// `cni.dev/valid-attachments`. The reference library leaves the key out, or writes `null`, where
     /// no attachment is valid; so both mean that.
     pub valid_attachments: Vec<AttachmentId>,
@@ -131,6 +134,8 @@ struct Raw {
     args: Option<RawArguments>,
     #[serde(default)]
     runtime_config: Option<RawRuntime>,
+    #[serde(default)]
+    attach: Option<String>,
     #[serde(flatten)]
     rates: OptionalRates,
     #[serde(default, rename = "cni.dev/valid-attachments")]
@@ -230,6 +235,15 @@ impl Configuration {
         let mac = mac.map(|text| {
             parse_mac(&text).ok_or_else(|| bad(format!("mac is {text:?}, which is none")))
         });
+        let filters = match raw.attach.as_deref() {
+            None | Some("links") => false,
+            Some("filters") => true,
+            Some(other) => {
+                return Err(bad(format!(
+                    "attach is {other:?}: it can be \"links\" or \"filters\""
+                )));
+            }
+        };
         let bandwidth = raw.rates.any().or(runtime.bandwidth).unwrap_or_default();
         Ok(Configuration {
             version,
@@ -242,6 +256,7 @@ impl Configuration {
             mac: mac.transpose()?,
             port_mappings: runtime.port_mappings.unwrap_or_default(),
             bandwidth: bandwidth.check()?,
+            filters,
             valid_attachments: raw.valid_attachments.unwrap_or_default(),
         })
     }

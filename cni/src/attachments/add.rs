@@ -10,7 +10,7 @@ use daymark_cni_spec::{
     protocol::Request,
     result::{Address, Dns, Interface, Route},
 };
-use daymark_loader::{Bandwidth, Endpoint, HostPort};
+use daymark_loader::{Attachment, Bandwidth, Endpoint, HostPort};
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
@@ -131,6 +131,7 @@ impl Attachments {
             adopted: false,
             port_mappings: configuration.port_mappings.clone(),
             rates: configuration.bandwidth,
+            filters: configuration.filters,
         }
     }
 
@@ -273,6 +274,10 @@ pub(super) fn endpoint(record: &Record, host_ifindex: u32) -> Endpoint {
         host_mac: record.host_mac,
         addresses: record.addresses.clone(),
         bandwidth: Bandwidth { ingress: limit(ingress_rate), egress: limit(egress_rate) },
+        attachment: match record.filters {
+            true => Attachment::Filters,
+            false => Attachment::Best,
+        },
     }
 }
 

@@ -19,7 +19,10 @@ pub fn list(socket: &Path) -> ConfigurationList {
     let capabilities = ["portMappings", "bandwidth", "ips", "mac"];
     let capabilities: Map<String, Value> =
         capabilities.map(|name| (name.to_owned(), Value::Bool(true))).into_iter().collect();
-    let plugin = json!({ "type": PLUGIN, "socket": socket, "capabilities": capabilities });
+    // Alone in the list, it may have the ingress qdisc of its links, which is the faster way.
+    let plugin = json!({
+        "type": PLUGIN, "socket": socket, "capabilities": capabilities, "attach": "filters",
+    });
     let plugin = match plugin {
         Value::Object(plugin) => plugin,
         _ => Map::new(),

@@ -37,13 +37,13 @@ pub use bpffs::mount_bpffs;
 pub use cost::{Cost, costs, measure_runs};
 pub use counters::{Dropped, Traffic};
 pub use events::{EventStream, Told};
-pub use links::{Attachment, Foreign};
+pub use links::Foreign;
 pub use object::verified_instructions;
 pub use tables::Fill;
 pub use trial::Outcome;
 
 use crate::{
-    Datapath, DatapathError, Endpoint, HostPort, NodeSettings, Peer, Transport,
+    Attachment, Datapath, DatapathError, Endpoint, HostPort, NodeSettings, Peer, Transport,
     address::{address, be16, prefix},
 };
 use links::{Hook, Links};

@@ -27,6 +27,21 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
     /// Rate limits of the pod.
     pub bandwidth: Bandwidth,
+    /// How the programs are put at the device, if they are not there yet.
+    pub attachment: Attachment,
+}
+
+/// How programs are put at a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Attachment {
+    /// As TCX links where the kernel has them (Linux 6.6), else as filters. Whoever needs the device's
+    /// ingress qdisc can have it, but the kernel waits with each link for all its processors
+    /// (`tcx_entry_sync`), 10 ms and more, in which no other link can be changed.
+    #[default]
+    Best,
+    /// As filters of the clsact queueing discipline. They are there at once, but nobody else can have
+    /// an ingress qdisc at the device.
+    Filters,
 }
 
 /// Bits per second; `None` is unlimited.

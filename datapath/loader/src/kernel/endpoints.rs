@@ -47,8 +47,8 @@ impl State {
                 }
             }
         }
-        self.links.attach(Hook::ToPod, ifindex)?;
-        self.links.attach(Hook::FromPod, ifindex)
+        self.links.attach(Hook::ToPod, ifindex, endpoint.attachment)?;
+        self.links.attach(Hook::FromPod, ifindex, endpoint.attachment)
     }
 
     /// See [`crate::Datapath::remove_endpoint`].
@@ -83,6 +83,7 @@ impl State {
                     ingress: rate(device.0.ingress_rate),
                     egress: rate(device.0.egress_rate),
                 },
+                attachment: self.links.attachment(Hook::FromPod, ifindex),
             });
         }
         Ok(endpoints)

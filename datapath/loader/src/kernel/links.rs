@@ -19,20 +19,10 @@ use aya::{
 };
 
 use super::{filters, kernel, sockets};
-use crate::DatapathError;
+use crate::{Attachment, DatapathError};
 
 /// How long a device may still have the program of a link that was removed before.
 const LETTING_GO: Duration = Duration::from_secs(2);
-
-/// How programs are put at devices.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Attachment {
-    /// As TCX links where the kernel has them (Linux 6.6), else as filters.
-    #[default]
-    Best,
-    /// As filters of the clsact queueing discipline.
-    Filters,
-}
 
 /// A place where packets pass. Each has the program of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,8 +82,8 @@ pub(super) struct Links {
     folder: PathBuf,
     /// Any socket: names of devices are asked through one.
     socket: UdpSocket,
-    /// Programs are filters, not links.
-    classic: bool,
+    /// How programs are put where nobody says otherwise.
+    usual: Attachment,
 }
 
 impl Links {
@@ -104,9 +94,11 @@ impl Links {
     ) -> Result<Links, DatapathError> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
         let socket = socket.map_err(kernel("a socket to ask for devices"))?;
-        let classic = attachment == Attachment::Filters
-            || SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_err();
-        Ok(Links { programs, folder, socket, classic })
+        let usual = match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
+            Ok(_) => attachment,
+            Err(_) => Attachment::Filters,
+        };
+        Ok(Links { programs, folder, socket, usual })
     }
 
     /// Whether there are pins of pods' devices.
@@ -127,23 +119,42 @@ impl Links {
         sockets::namespace_cookie(&self.socket).map_err(kernel("the network namespace"))
     }
 
-    /// Attaches a hook's program to a device, or exchanges the one that is there.
-    pub(super) fn attach(&mut self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
+    /// How a hook's program is at a device, by what its pin is of.
+    pub(super) fn attachment(&self, hook: Hook, ifindex: u32) -> Attachment {
+        match filters::is_program(&self.pin(hook, ifindex)) {
+            true => Attachment::Filters,
+            false => Attachment::Best,
+        }
+    }
+
+    /// Attaches a hook's program to a device, or exchanges the one that is there, which stays as it is
+    /// attached.
+    pub(super) fn attach(
+        &mut self,
+        hook: Hook,
+        ifindex: u32,
+        wanted: Attachment,
+    ) -> Result<(), DatapathError> {
         let pin = self.pin(hook, ifindex);
         let what = format!("attaching {} to device {ifindex}", hook.program());
-        if self.classic {
-            let device = self.device(ifindex).map_err(kernel(&what))?;
-            let program = self.program(hook)?;
-            return filters::attach(program, &device, hook.side(), &pin).map_err(kernel(what));
-        }
+        let device = self.device(ifindex).map_err(kernel(&what))?;
         if pin.exists() {
-            if self.exchange(hook, &pin).is_ok() {
+            let exchanged = match self.attachment(hook, ifindex) {
+                Attachment::Filters => {
+                    filters::exchange(self.program(hook)?, &device, hook.side(), &pin).is_ok()
+                }
+                Attachment::Best => self.exchange(hook, &pin).is_ok(),
+            };
+            if exchanged {
                 return Ok(());
             }
             // Its device is gone, and another one has the same index.
             std::fs::remove_file(&pin).map_err(kernel(&what))?;
         }
-        let device = self.device(ifindex).map_err(kernel(&what))?;
+        if [wanted, self.usual].contains(&Attachment::Filters) {
+            let program = self.program(hook)?;
+            return filters::attach(program, &device, hook.side(), &pin).map_err(kernel(what));
+        }
         let program = self.program(hook)?;
         let deadline = Instant::now() + LETTING_GO;
         let id = loop {
@@ -177,7 +188,7 @@ impl Links {
     /// Detaches a hook's program from a device; no error if it is not there.
     pub(super) fn detach(&self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
         let pin = self.pin(hook, ifindex);
-        if let (true, Ok(device)) = (self.classic && pin.exists(), self.device(ifindex)) {
+        if let (true, Ok(device)) = (filters::is_program(&pin), self.device(ifindex)) {
             filters::detach(&device, hook.side()).map_err(kernel(pin.display()))?;
         }
         match std::fs::remove_file(&pin) {
@@ -199,7 +210,7 @@ impl Links {
         for other in others {
             self.detach(hook, other)?;
         }
-        ifindex.map_or(Ok(()), |ifindex| self.attach(hook, ifindex))
+        ifindex.map_or(Ok(()), |ifindex| self.attach(hook, ifindex, self.usual))
     }
 
     /// Programs at a device's TCX hooks that are not ours.
@@ -212,7 +223,7 @@ impl Links {
             .filter_map(|(_, program)| program.info().ok().map(|info| info.id()))
             .collect();
         let mut foreign = Vec::new();
-        if self.classic {
+        if self.usual == Attachment::Filters {
             return Ok(foreign);
         }
         for side in [TcAttachType::Ingress, TcAttachType::Egress] {

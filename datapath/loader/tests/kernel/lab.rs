@@ -11,8 +11,7 @@ use std::{
 };
 
 use daymark_loader::{
-    Bandwidth, Datapath, Endpoint, Kernel, Root,
-    kernel::{Attachment, mount_bpffs},
+    Attachment, Bandwidth, Datapath, Endpoint, Kernel, Root, kernel::mount_bpffs,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -215,7 +214,9 @@ impl Node {
         ));
         let (v4, v6): (IpAddr, IpAddr) = (v4.parse().expect("v4"), v6.parse().expect("v6"));
         let addresses = vec![v4, v6];
-        let endpoint = Endpoint { host_ifindex, pod_mac, host_mac, addresses, bandwidth };
+        let attachment = Attachment::Best;
+        let endpoint =
+            Endpoint { host_ifindex, pod_mac, host_mac, addresses, bandwidth, attachment };
         self.space.within(|| self.kernel.add_endpoint(&endpoint).expect("added"));
         Pod { v4, v6, endpoint, space }
     }
