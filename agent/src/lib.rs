@@ -4,13 +4,16 @@
 //! them from the cluster's snapshot ([`plan`]), and says how it is doing ([`serving`]).
 #![forbid(unsafe_code)]
 
+mod cleanup;
 pub mod metrics;
 pub mod plan;
 pub mod root;
 pub mod run;
 pub mod serving;
+pub mod status;
 
 pub use self::{
+    cleanup::cleanup,
     root::Root,
     run::{Options, run},
 };

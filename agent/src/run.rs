@@ -27,6 +27,7 @@ use crate::{
     plan::{self, Missing, Wishes},
     root::Root,
     serving::{self, Readiness},
+    status::Reporter,
 };
 
 /// The taint that keeps pods from a node until its agent is ready.
@@ -87,12 +88,13 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     let socket = Socket::bind(&root.socket)
         .with_context(|| format!("listening for the plugin at {}", root.socket.display()))?;
     let readiness = Readiness::default();
-    serving::serve(listen, readiness.clone(), registry.clone()).await?;
+    let reporter = Arc::new(Reporter::new(wishes.node_name.clone(), readiness.clone()));
+    serving::serve(listen, readiness.clone(), registry.clone(), Arc::clone(&reporter)).await?;
     let cni_metrics = CniMetrics::new(&registry)?;
 
     let changed = Arc::new(Notify::new());
     let _following = source.reader.follow(Box::new(Watching(Arc::clone(&changed))));
-    let first = first_plan(source, &wishes, &changed).await;
+    let first = first_plan(source, &wishes, &changed, &reporter).await;
 
     // Everything below works on the kernel and blocks, shortly; the runtime has nothing else to do yet.
     kernel::mount_bpffs(&root.bpffs).context("mounting a BPF file system")?;
@@ -104,7 +106,9 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     .context("loading the programs")?;
     let datapath = Arc::new(datapath);
     registry.register(Box::new(KernelMetrics::new(Arc::clone(&datapath))?))?;
-    let mut held = Held { wishes, datapath: Arc::clone(&datapath), plan: None, mtu: 0 };
+    reporter.has_datapath(Arc::clone(&datapath));
+    let (own, told) = (Arc::clone(&datapath), Arc::clone(&reporter));
+    let mut held = Held { wishes, datapath: own, reporter: told, plan: None, mtu: 0 };
     held.make(&first, source)?;
     let settings = Settings {
         folder: root.state.join("attachments"),
@@ -124,6 +128,7 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
     datapath.remove_older().context("removing what agents before left")?;
 
     let attachments = Arc::new(attachments);
+    reporter.has_attachments(Arc::clone(&attachments));
     let answering = server::serve(socket, Arc::clone(&attachments), cni_metrics);
     let mut answering = std::pin::pin!(answering);
 
@@ -162,14 +167,24 @@ async fn live(options: Options, source: &Source) -> anyhow::Result<()> {
 }
 
 /// Waits for what this node's network is made of.
-async fn first_plan(source: &Source, wishes: &Wishes, changed: &Notify) -> NodePlan {
+async fn first_plan(
+    source: &Source,
+    wishes: &Wishes,
+    changed: &Notify,
+    reporter: &Reporter,
+) -> NodePlan {
     let mut told: Option<Missing> = None;
+    reporter.waits_for(Some("the cluster's Nodes".to_owned()));
     loop {
         match plan::plan(&source.reader.snapshot(), wishes) {
-            Ok(plan) if source.reader.synced() => return plan,
+            Ok(plan) if source.reader.synced() => {
+                reporter.waits_for(None);
+                return plan;
+            }
             Ok(_) => {}
             Err(missing) if source.reader.synced() && told.as_ref() != Some(&missing) => {
                 tracing::warn!("waiting: {missing}");
+                reporter.waits_for(Some(missing.to_string()));
                 told = Some(missing);
             }
             Err(_) => {}
@@ -183,6 +198,7 @@ async fn first_plan(source: &Source, wishes: &Wishes, changed: &Notify) -> NodeP
 struct Held {
     wishes: Wishes,
     datapath: Arc<Kernel>,
+    reporter: Arc<Reporter>,
     plan: Option<(NodePlan, Vec<Node>)>,
     mtu: u32,
 }
@@ -195,6 +211,7 @@ impl Held {
         self.datapath.configure(&plan::settings(plan, &applied, &self.wishes, &nodes))?;
         self.datapath.set_peers(&applied.peers)?;
         self.tell(plan, &applied);
+        self.reporter.made(plan, &applied);
         self.mtu = applied.pod_mtu;
         self.plan = Some((plan.clone(), nodes));
         Ok(())
@@ -215,8 +232,10 @@ impl Held {
         for (range, reason) in &applied.unreachable {
             tracing::warn!(%range, "pods of another node can't be reached: {reason}");
         }
-        for foreign in self.datapath.foreign(applied.uplink.index).unwrap_or_default() {
-            tracing::info!(?foreign, "another program is on the uplink too; it is left alone");
+        let links = self.datapath.foreign(applied.uplink.index).unwrap_or_default();
+        let links = links.iter().map(ToString::to_string);
+        for foreign in links.chain(applied.foreign.iter().cloned()) {
+            tracing::info!(foreign, "another program is on the uplink too; it is left alone");
         }
     }
 
@@ -227,23 +246,27 @@ impl Held {
             Ok(plan) => plan,
             Err(missing) => {
                 tracing::warn!("everything stays as it is: {missing}");
+                self.reporter.failed(Some(missing.to_string()));
                 return true;
             }
         };
         let held = self.plan.as_ref().map(|(plan, nodes)| (plan, nodes));
         if held == Some((&plan, &nodes(source))) {
+            self.reporter.failed(None);
             return true;
         }
         if let Some((before, _)) = &self.plan
             && before.pod_ranges != plan.pod_ranges
         {
-            tracing::error!(
-                "spec.podCIDRs of this node changed, which the API does not allow; drain the node \
-                 and restart the agent to use the new ones"
-            );
+            let changed = "spec.podCIDRs of this node changed, which the API does not allow; drain \
+                           the node and restart the agent to use the new ones";
+            tracing::error!("{changed}");
+            self.reporter.failed(Some(changed.to_owned()));
             return true;
         }
-        match self.make(&plan, source) {
+        let made = self.make(&plan, source);
+        self.reporter.failed(made.as_ref().err().map(|error| format!("{error:#}")));
+        match made {
             Ok(()) => attachments.set_mtu(self.mtu),
             Err(error) => {
                 tracing::error!("not all of it holds, and is tried again: {error:#}");

@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{fs::PermissionsExt, net::UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -48,6 +48,12 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// All that there can be of a socket: itself, its lock, and deletions that wait beside it.
+    pub fn files(path: &Path) -> [PathBuf; 3] {
+        let deletions = Deletions::beside(path).folder().to_owned();
+        [path.to_owned(), path.with_extension("lock"), deletions]
+    }
+
     /// Binds the socket for root alone. To be done before anything else of the node is touched: a second
     /// agent ends here, and plugins that come early wait instead of failing. A socket that a former
     /// agent left is replaced. Must be called in a tokio runtime.

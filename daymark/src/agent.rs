@@ -14,15 +14,32 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    arguments::{AgentOptions, RoutingMode},
+    arguments::{AgentOptions, AgentPlaces, AgentVerb, RoutingMode},
     logging,
-    output::complain,
+    output::{complain, print},
 };
 
-/// Runs the agent until it is told to stop.
+/// Runs the agent until it is told to stop, or does what is asked instead.
 pub(crate) fn run(options: &AgentOptions) -> ExitCode {
+    if let Some(AgentVerb::Cleanup(places)) = &options.verb {
+        return clean_up(places);
+    }
     match logged(options) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Removes every trace of an agent, and says how much there was.
+fn clean_up(places: &AgentPlaces) -> ExitCode {
+    match daymark_agent::cleanup(&root(places, None)) {
+        Ok(count) => {
+            print(&format!("removed {count} files, links, routes and addresses\n"));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             complain(&format!("{error:#}\n"));
             ExitCode::FAILURE
@@ -80,7 +97,7 @@ fn api(options: &AgentOptions) -> anyhow::Result<ApiConfig> {
         None => Access::InCluster,
     };
     // With the state on disk the agent starts while the API server is away.
-    let state = options.state_dir.join("cluster");
+    let state = options.places.state_dir.join("cluster");
     fs::create_dir_all(&state).with_context(|| format!("making {}", state.display()))?;
     Ok(ApiConfig { state: Some(state), ..ApiConfig::new(access) })
 }
@@ -97,15 +114,11 @@ fn agent_options(
         .collect::<anyhow::Result<_>>()?;
     Ok(Options {
         root: Root {
-            state: options.state_dir.clone(),
-            socket: options.socket.clone(),
-            bpffs: options.bpffs.clone(),
             cgroup: options.cgroup.clone().or_else(cgroup2),
-            cni_configurations: options.cni_conf_dir.clone(),
-            table_memory: options.table_memory.map(|mib| mib << 20),
+            ..root(&options.places, options.table_memory)
         },
         wishes: Wishes {
-            node_name: options.node_name.clone(),
+            node_name: options.node_name.clone().context("--node-name is missing")?,
             mode: match options.routing {
                 RoutingMode::Auto => Mode::Auto,
                 RoutingMode::Native => Mode::Native,
@@ -121,6 +134,18 @@ fn agent_options(
         api,
         registry,
     })
+}
+
+/// What these places are; `memory` in MiB.
+fn root(places: &AgentPlaces, memory: Option<u64>) -> Root {
+    Root {
+        state: places.state_dir.clone(),
+        socket: places.socket.clone(),
+        bpffs: places.bpffs.clone(),
+        cgroup: None,
+        cni_configurations: places.cni_conf_dir.clone(),
+        table_memory: memory.map(|mib| mib << 20),
+    }
 }
 
 /// Where cgroup2 is mounted; on hosts that have both versions not at /sys/fs/cgroup.

@@ -9,7 +9,7 @@ mod agent;
 mod lab;
 
 pub(crate) use self::{
-    agent::{AgentOptions, RoutingMode},
+    agent::{AgentOptions, AgentPlaces, AgentVerb, RoutingMode, StatusOptions},
     lab::{LabOptions, LabVerb, StatusFormat},
 };
 
@@ -36,6 +36,8 @@ pub(crate) enum Verb {
     },
     /// Run the node agent: the pod network of this node.
     Agent(Box<AgentOptions>),
+    /// How this node's agent is doing. The exit status is 0 if all is well.
+    Status(StatusOptions),
     /// Copy the CNI plugin, which lies beside this program, to where the container runtime looks.
     InstallCni {
         /// The folder.

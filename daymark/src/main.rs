@@ -12,6 +12,7 @@ mod install_cni;
 mod lab;
 mod logging;
 mod output;
+mod status;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     match arguments.verb {
         Verb::Dns(options) => dns::run(*options),
         Verb::Agent(options) => agent::run(&options),
+        Verb::Status(options) => status::run(&options),
         Verb::InstallCni { to } => install_cni::run(&to),
         Verb::Lab(options) => lab::run(&options),
         Verb::Check { what: CheckWhat::Corefile(options) } => check::corefile(&options),

@@ -1,8 +1,9 @@
 //! The lab as people use it, and what an agent's end and return mean to the pods of its node.
 
-mod lab {
-    pub(crate) mod stream;
-}
+#[path = "lab/agent.rs"]
+mod agent;
+#[path = "lab/stream.rs"]
+mod stream;
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +11,7 @@ use std::{
     io::Read,
     path::Path,
     process::{Command, ExitCode, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, ensure};
@@ -22,8 +23,6 @@ use daymark_tests::{
     suite::Suite,
 };
 use http::Method;
-
-use self::lab::stream::Stream;
 
 /// Two pods on one node, one on another.
 const DEFINITION: &str = "kind: Lab\nmetadata: {name: small}\nspec:\n  nodes:\n  - {name: n1, podCIDRs: \
@@ -37,13 +36,17 @@ const DEFINITION: &str = "kind: Lab\nmetadata: {name: small}\nspec:\n  nodes:\n 
 /// What a trial is and does.
 type Trial = (&'static str, fn() -> anyhow::Result<()>);
 
-const TRIALS: [Trial; 8] = [
+const TRIALS: [Trial; 12] = [
     ("nothing is left after down", nothing_is_left),
     ("a lab whose process was killed can be taken down", killed_can_be_taken_down),
     ("a second lab of the same name is refused", second_is_refused),
     ("exec runs in a pod, and capture shows its packets", exec_and_capture),
-    ("a second agent on the same root is refused", second_agent_is_refused),
-    ("an agent that is killed and comes back loses no packet", agent_killed),
+    ("a second agent on the same root is refused", agent::second_is_refused),
+    ("an agent that is killed and comes back loses no packet", agent::killed),
+    ("an agent tells how its node is doing", agent::tells_its_status),
+    ("cleanup leaves no trace of an agent", agent::cleaned_up),
+    ("filters of others are left alone and told", agent::others_are_left_alone),
+    ("who asks for an address of no pod is told", agent::unused_addresses),
     (
         "nodes and pods of a lab are those of an API server, and controllers follow them",
         on_an_api_server,
@@ -163,54 +166,6 @@ fn exec_and_capture() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn second_agent_is_refused() -> anyhow::Result<()> {
-    let lab = Lab::up(DEFINITION)?;
-    let agent = Agent::of(&lab, "n1")?;
-    let output = lab.inside("node/n1", || Ok(agent.command().output()?))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(!output.status.success() && said.contains("another agent (process"), "{said}");
-    ensure!(Agent::of(&lab, "n1")?.process == agent.process, "the first one runs");
-    Ok(())
-}
-
-/// Streams within the node and to the other one, both ways, while the agent of the one is killed and
-/// started again.
-fn agent_killed() -> anyhow::Result<()> {
-    let lab = Lab::up(DEFINITION)?;
-    let streams = [("a", "b", true), ("a", "c", true), ("c", "a", false), ("a", "b", false)]
-        .into_iter()
-        .map(|(from, to, ipv4)| Stream::start(&lab, from, to, lab.address(to, ipv4)?))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let agent = Agent::of(&lab, "n1")?;
-    std::thread::sleep(Duration::from_millis(300));
-    for _ in 0..3 {
-        let running = daymark_lab::processes::running(&lab.layout().processes(), "agent-n1");
-        rustix::process::kill_process(
-            running.context("the agent's process")?,
-            rustix::process::Signal::KILL,
-        )?;
-        std::thread::sleep(Duration::from_millis(200));
-        let mut child = lab.inside("node/n1", || Ok(agent.command().spawn()?))?;
-        daymark_lab::processes::write_down(&lab.layout().processes(), "agent-n1", child.id())?;
-        let begin = Instant::now();
-        while lab
-            .run("node/n1", &["curl", "-sf", "-m", "2", "http://127.0.0.1:9964/readyz"])
-            .is_err()
-        {
-            ensure!(begin.elapsed() < PATIENCE, "the agent is ready again");
-            ensure!(child.try_wait()?.is_none(), "the agent runs: {}", lab.log("n1"));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        // Whoever kills it next looks for a process, not for one that waits to be noticed.
-        std::thread::spawn(move || child.wait());
-    }
-    std::thread::sleep(Duration::from_millis(300));
-    for stream in streams {
-        stream.end()?;
-    }
-    Ok(())
-}
-
 fn on_an_api_server() -> anyhow::Result<()> {
     if let Err(reason) = peers::program("kube-controller-manager") {
         println!("not tried: {reason}");
@@ -267,29 +222,4 @@ fn spoofed() -> anyhow::Result<()> {
     let wanted = "daymark_drop_count_total{direction=\"EGRESS\",reason=\"INVALID_SOURCE_IP\"} 1";
     ensure!(page.contains(wanted), "{page}");
     Ok(())
-}
-
-/// The agent of a node, as it was started.
-struct Agent {
-    process: i32,
-    words: Vec<String>,
-}
-
-impl Agent {
-    fn of(lab: &Lab, node: &str) -> anyhow::Result<Self> {
-        let name = format!("agent-{node}");
-        let process = daymark_lab::processes::running(&lab.layout().processes(), &name);
-        let process = process.context("the agent runs")?.as_raw_nonzero().get();
-        let line = fs::read(format!("/proc/{process}/cmdline"))?;
-        let words = line.split(|octet| *octet == 0).filter(|word| !word.is_empty());
-        let words = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        Ok(Agent { process, words })
-    }
-
-    /// The same again.
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
-        command
-    }
 }

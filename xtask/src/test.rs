@@ -23,8 +23,9 @@ struct Count {
 /// Installs what is missing, checks the style, runs every test.
 pub(crate) fn run() -> anyhow::Result<()> {
     packages::for_tests();
+    packages::for_nodes();
     if is_installed("go") {
-        peers::build()?;
+        peers::build_for_nodes()?;
     } else if !peers::are_built() {
         println!("xtask: no Go here: tests that need CoreDNS or kube-apiserver are skipped");
     }

@@ -43,6 +43,11 @@ impl Deletions {
         Deletions { folder: socket.with_extension("deletions") }
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Writes a deletion down; one that is there already is no error.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ use serde_json::Value;
 pub(crate) use self::add::everywhere;
 pub use self::restore::{RestoreError, Restored};
 use crate::{
-    ipam::Pools,
+    ipam::{Fill, Pools},
     metrics::Metrics,
     node::Switches,
     record::{Record, Store},
@@ -197,6 +197,12 @@ impl Attachments {
         self.state.lock().attached.values().map(|attached| attached.record.clone()).collect()
     }
 
+    /// How many there are, and how full the pod ranges.
+    pub fn fill(&self) -> (usize, Vec<Fill>) {
+        let state = self.state.lock();
+        (state.attached.len(), state.pools.fill())
+    }
+
     /// The link on the host of each attachment, by index.
     pub fn host_links(&self) -> BTreeMap<u32, Record> {
         let state = self.state.lock();
@@ -214,11 +220,8 @@ impl Attachments {
     }
 
     fn show(&self) {
-        let state = self.state.lock();
-        let count = i64::try_from(state.attached.len()).unwrap_or(i64::MAX);
-        self.metrics.attachments.set(count);
-        let fill = state.pools.fill();
-        drop(state);
+        let (count, fill) = self.fill();
+        self.metrics.attachments.set(i64::try_from(count).unwrap_or(i64::MAX));
         self.metrics.observe_fill(&fill);
     }
 

@@ -150,19 +150,27 @@ pub(crate) fn neighbour(index: u32, address: IpAddr, mac: [u8; 6]) -> RouteNetli
     RouteNetlinkMessage::NewNeighbour(message)
 }
 
+/// Index of no link.
+pub(crate) const NOWHERE: u32 = 0;
+
 /// A route of ours in the main table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Route {
     pub(crate) destination: IpNetwork,
     /// By way of, whether or not it is in a network of the link.
     pub(crate) gateway: Option<IpAddr>,
-    /// Index of the link.
+    /// Index of the link; [`NOWHERE`] if there is no way there, and whoever asks is to be told.
     pub(crate) link: u32,
     /// The address that the host speaks from.
     pub(crate) source: Option<IpAddr>,
 }
 
 impl Route {
+    /// A route that says that there is no way.
+    pub(crate) fn unreachable(destination: IpNetwork) -> Self {
+        Route { destination, gateway: None, link: NOWHERE, source: None }
+    }
+
     pub(crate) fn message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         let address = self.destination.network();
@@ -170,16 +178,21 @@ impl Route {
         message.header.destination_prefix_length = self.destination.prefix();
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         message.header.protocol = PROTOCOL;
-        message.header.kind = RouteType::Unicast;
+        message.header.kind = match self.link {
+            NOWHERE => RouteType::Unreachable,
+            _ => RouteType::Unicast,
+        };
         // IPv6 has no scopes of routes.
         message.header.scope = match (self.gateway, address) {
-            (None, IpAddr::V4(_)) => RouteScope::Link,
+            (None, IpAddr::V4(_)) if self.link != NOWHERE => RouteScope::Link,
             _ => RouteScope::Universe,
         };
         if self.destination.prefix() > 0 {
             message.attributes.push(RouteAttribute::Destination(address.into()));
         }
-        message.attributes.push(RouteAttribute::Oif(self.link));
+        if self.link != NOWHERE {
+            message.attributes.push(RouteAttribute::Oif(self.link));
+        }
         if let Some(gateway) = self.gateway {
             message.header.flags = RouteFlags::Onlink;
             message.attributes.push(RouteAttribute::Gateway(gateway.into()));
@@ -190,7 +203,7 @@ impl Route {
         message
     }
 
-    /// A unicast route of the main table as the kernel tells it; `None` for one that is not ours.
+    /// A route of the main table as the kernel tells it; `None` for one that is not ours.
     pub(crate) fn read(message: &RouteMessage) -> Option<Self> {
         let header = &message.header;
         if header.protocol != PROTOCOL || header.table != RouteHeader::RT_TABLE_MAIN {
@@ -217,6 +230,10 @@ impl Route {
             }
         }
         let destination = IpNetwork::new(destination, header.destination_prefix_length).ok()?;
+        if header.kind == RouteType::Unreachable {
+            // IPv6 names a link even there.
+            link = Some(NOWHERE);
+        }
         Some(Route { destination, gateway, link: link?, source })
     }
 }

@@ -2,6 +2,7 @@
 //! batches, many in one datagram, and each is answered. Calls block for as long as the kernel works,
 //! and never wait for anything else.
 
+mod foreign;
 mod link;
 pub(crate) mod message;
 mod removal;

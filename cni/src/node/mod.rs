@@ -13,6 +13,7 @@ mod uplink;
 
 use std::{io, net::IpAddr, path::PathBuf};
 
+use daymark_loader::kernel::FILTER_PRIORITY;
 use ipnetwork::IpNetwork;
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -23,7 +24,10 @@ use rustix::io::Errno;
 pub use self::{remains::cleanup, switches::Switches, uplink::Uplink};
 use crate::{
     ipam::{Pools, RangeError},
-    netlink::{Connection, NetlinkError, Step, message},
+    netlink::{
+        Connection, NetlinkError, Step,
+        message::{self, Route},
+    },
 };
 
 /// Name of the tunnel's device.
@@ -90,6 +94,8 @@ pub struct Applied {
     pub peers: Vec<daymark_loader::Peer>,
     /// Ranges that can't be reached from here, with the reason.
     pub unreachable: Vec<(IpNetwork, String)>,
+    /// Filters and XDP programs of others at the uplink, in words. They are left alone.
+    pub foreign: Vec<String>,
 }
 
 /// A plan can't be made to hold.
@@ -156,9 +162,13 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
             None
         }
     };
-    routes::make(&kernel, &ways.routes(&uplink, vxlan_ifindex, &gateways))?;
+    let mut wanted = ways.routes(&uplink, vxlan_ifindex, &gateways);
+    // What no pod has of the node's own ranges must not leave by the default route, to come back.
+    wanted.extend(plan.pod_ranges.iter().map(|&range| Route::unreachable(range)));
+    routes::make(&kernel, &wanted)?;
     let (peers, unreachable) = ways.told();
-    Ok(Applied { uplink, vxlan_ifindex, pod_mtu, peers, unreachable })
+    let foreign = kernel.programs_at(uplink.index, FILTER_PRIORITY)?;
+    Ok(Applied { uplink, vxlan_ifindex, pod_mtu, peers, unreachable, foreign })
 }
 
 /// Gives `lo` the gateways' addresses, marked as ours; takes away those of another plan.

@@ -37,6 +37,7 @@ pub use bpffs::mount_bpffs;
 pub use cost::{Cost, costs, measure_runs};
 pub use counters::{Dropped, Traffic};
 pub use events::{EventStream, Told};
+pub use filters::PRIORITY as FILTER_PRIORITY;
 pub use links::Foreign;
 pub use object::verified_instructions;
 pub use tables::Fill;
@@ -137,8 +138,7 @@ impl Kernel {
     /// # Errors
     /// [`DatapathError::Kernel`].
     pub fn remove_older(&self) -> Result<(), DatapathError> {
-        for entry in std::fs::read_dir(&self.root).map_err(kernel(self.root.display()))?.flatten() {
-            let path = entry.path();
+        for path in entries(&self.root)? {
             let is_tables = path.file_name().is_some_and(|name| {
                 name.len() == 16 && name.to_string_lossy().bytes().all(|b| b.is_ascii_hexdigit())
             });
@@ -160,7 +160,15 @@ impl Kernel {
             Err(error) => Err(kernel(root.display())(error)),
             Ok(_) => {
                 links::remove_filters(&root.join("links"))?;
-                remove_folder(root)
+                // Ours are folders; files are the file system's own, if it is mounted right here.
+                for path in entries(root)?.filter(|path| path.is_dir()) {
+                    remove_folder(&path)?;
+                }
+                match std::fs::remove_dir(root) {
+                    // A mount of its own, which is now empty.
+                    Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+                    removed => removed.map_err(kernel(root.display())),
+                }
             }
         }
     }
@@ -349,10 +357,15 @@ fn transport(protocol: u8) -> Option<Transport> {
     [Transport::Tcp, Transport::Udp, Transport::Sctp].into_iter().find(|t| *t as u8 == protocol)
 }
 
+/// What is in a folder.
+fn entries(path: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>, DatapathError> {
+    let entries = std::fs::read_dir(path).map_err(kernel(path.display()))?;
+    Ok(entries.flatten().map(|entry| entry.path()))
+}
+
 fn remove_folder(path: &Path) -> Result<(), DatapathError> {
     // A BPF file system has no recursion of its own to speak of: folders and pins.
-    for entry in std::fs::read_dir(path).map_err(kernel(path.display()))?.flatten() {
-        let path = entry.path();
+    for path in entries(path)? {
         if path.is_dir() {
             remove_folder(&path)?;
         } else {

@@ -15,7 +15,7 @@ use aya::programs::{
 };
 
 /// Where ours are among the filters of a device: our own place, so that others' are left alone.
-const PRIORITY: u16 = 3000;
+pub const PRIORITY: u16 = 3000;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// Attaches a program.

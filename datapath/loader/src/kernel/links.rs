@@ -75,6 +75,13 @@ pub struct Foreign {
     pub name: String,
 }
 
+impl std::fmt::Display for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let side = if self.ingress { "in" } else { "out" };
+        write!(f, "TCX program {} (id {}) on what goes {side}", self.name, self.id)
+    }
+}
+
 /// See [the module](self).
 #[derive(Debug)]
 pub(super) struct Links {
