@@ -22,6 +22,14 @@ const TCA_TBF_RATE64: u16 = 4;
 const TCA_TBF_BURST: u16 = 6;
 /// `TC_LINKLAYER_ETHERNET`: the kernel reckons itself and needs no table.
 const ETHERNET: u8 = 1;
+/// Bursts from here on, in bits, were not chosen by anybody: runtimes have to give one, and where a pod's
+/// annotation has none containerd gives `math.MaxUint32`, others a larger number. Taken at its word it is
+/// half a gigabyte before the limit shows.
+const UNCHOSEN: u64 = i32::MAX as u64;
+/// What such a burst becomes: what the rate lets through in 1/10 s, and at least two of the largest packets
+/// that the stack makes, in octets.
+const BURSTS_PER_SECOND: u64 = 10;
+const LEAST_BURST: u64 = 2 * 64 * 1024;
 /// How long a packet may wait, as the reference bandwidth plugin has it: 1/40 s.
 const WAITS_PER_SECOND: u64 = 40;
 
@@ -45,9 +53,18 @@ pub(crate) fn limit(
     Ok(())
 }
 
+/// Rate and burst in octets, from bits.
+fn octets(rate: u64, burst: u64) -> (u64, u64) {
+    let rate = rate / 8;
+    match burst {
+        UNCHOSEN.. => (rate, (rate / BURSTS_PER_SECOND).max(LEAST_BURST)),
+        _ => (rate, burst / 8),
+    }
+}
+
 /// A bucket as the link's only queue. Bits on the outside, octets in the kernel.
 fn bucket(link: u32, rate: u64, burst: u64) -> TcMessage {
-    let (rate, burst) = (rate / 8, burst / 8);
+    let (rate, burst) = octets(rate, burst);
     let clamp = |octets: u64| u32::try_from(octets).unwrap_or(u32::MAX);
     // struct tc_tbf_qopt: two struct tc_ratespec (of which the second, the peak, is not used), then
     // the queue's limit in octets, and sizes that the attributes below give better.
@@ -73,4 +90,20 @@ fn bucket(link: u32, rate: u64, burst: u64) -> TcMessage {
     message.header.handle = TcHandle { major: 1, minor: 0 };
     message.attributes = vec![TcAttribute::Kind("tbf".to_owned()), TcAttribute::Options(options)];
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_as_it_was_chosen_or_follows_from_the_rate() {
+        for (rate, burst, expected) in [
+            (8_000_000, 800_000, (1_000_000, 100_000)),
+            (800_000_000, u64::from(u32::MAX), (100_000_000, 10_000_000)),
+            (8_000_000, i32::MAX as u64, (1_000_000, 131_072)),
+        ] {
+            assert_eq!(octets(rate, burst), expected, "{rate} {burst}");
+        }
+    }
 }

@@ -180,7 +180,7 @@ fn port_mappings(pod: &Pod) -> Vec<Value> {
 /// The pod's limits as runtimes give them: bits per second, from quantities such as `10M`.
 fn bandwidth(pod: &Pod) -> Option<Value> {
     /// Runtimes allow any burst; this is containerd's.
-    const BURST: u64 = i32::MAX as u64;
+    const BURST: u64 = u32::MAX as u64;
     let mut limits = Map::new();
     for way in ["ingress", "egress"] {
         let limit = pod.annotations.get(&format!("kubernetes.io/{way}-bandwidth"));
@@ -240,7 +240,7 @@ mod tests {
                     "portMappings": [
                         { "hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": "" }
                     ],
-                    "bandwidth": { "egressRate": 10_000_000, "egressBurst": 2_147_483_647_u64 },
+                    "bandwidth": { "egressRate": 10_000_000, "egressBurst": 4_294_967_295_u64 },
                 }
             })
         );

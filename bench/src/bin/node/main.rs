@@ -3,6 +3,7 @@
 
 mod cni;
 mod cost;
+mod limits;
 mod load;
 mod memory;
 mod paths;
@@ -32,7 +33,7 @@ struct Arguments {
     /// Pods added and deleted one by one in a round, of each side.
     #[arg(long, default_value_t = 24)]
     pods: usize,
-    /// Parts to run, all without it: `cni`, `paths`, `cost`, `memory`.
+    /// Parts to run, all without it: `cni`, `paths`, `limits`, `cost`, `memory`.
     #[arg(long = "part")]
     parts: Vec<String>,
     /// Where the report goes.
@@ -90,8 +91,13 @@ const OURS: &str = "Daymark";
 const THEIRS: &str = "reference";
 
 impl Run {
-    const PARTS: [(&'static str, Part); 4] =
-        [("cni", Run::cni), ("paths", Run::paths), ("cost", Run::cost), ("memory", Run::memory)];
+    const PARTS: [(&'static str, Part); 5] = [
+        ("cni", Run::cni),
+        ("paths", Run::paths),
+        ("limits", Run::limits),
+        ("cost", Run::cost),
+        ("memory", Run::memory),
+    ];
 
     /// Holds our figures of a measurement to the other side's.
     fn compare(&mut self, figures: &Figures, what: &str, bar: Bound) -> anyhow::Result<()> {
