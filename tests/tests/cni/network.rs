@@ -89,7 +89,17 @@ pub(crate) fn plans(_: &Path, _: &Path) -> anyhow::Result<()> {
     node.run(&["ip", "route", "add", "10.99.0.0/16", "via", "198.51.100.9"])?;
     let near = peer("near", &ADDRESSES[1], &RANGES[1]);
     let far = peer("far", &["203.0.113.3"], &["10.244.3.0/24"]);
-    let routes = || node.run(&["sh", "-c", "ip -4 route show proto 68; ip -6 route show proto 68"]);
+    let ours = || node.run(&["sh", "-c", "ip -4 route show proto 68; ip -6 route show proto 68"]);
+    // What has no pod in the node's own ranges has no way, whoever the others are.
+    let routes = || -> anyhow::Result<String> {
+        let all = ours()?;
+        let (nowhere, ways): (Vec<&str>, Vec<&str>) =
+            all.lines().partition(|route| route.starts_with("unreachable "));
+        let own = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+        let told = nowhere.iter().zip(own).all(|(route, range)| route.contains(range));
+        ensure!(nowhere.len() == own.len() && told, "{all}");
+        Ok(ways.join("\n"))
+    };
     let applied = apply(&node, &plan(0, Mode::Auto, vec![near.clone(), far.clone()]))?;
     let told = routes()?;
     ensure!(told.contains("10.244.2.0/24 via 198.51.100.2 dev uplink"), "{told}");

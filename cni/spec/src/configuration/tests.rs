@@ -42,6 +42,7 @@ fn what_is_wrong_has_its_number_and_names_the_key() {
             code::CONFIGURATION,
             "egressBurst",
         ),
+        (with(json!({ "attach": "glue" })), code::CONFIGURATION, "attach"),
         (with(json!({ "runtimeConfig": 7 })), code::CONFIGURATION, "malformed"),
     ];
     for (configuration, code, word) in rows {
@@ -87,6 +88,17 @@ fn what_containerd_writes_is_read_too() {
     let rates = read.bandwidth;
     assert_eq!((rates.ingress_rate, rates.ingress_burst), (8000, 80));
     assert_eq!((rates.egress_rate, rates.egress_burst), (9000, 90));
+}
+
+#[test]
+fn links_leave_the_ingress_qdisc_to_others_unless_filters_are_asked_for() {
+    for (more, filters) in [
+        (json!({}), false),
+        (json!({ "attach": "links" }), false),
+        (json!({ "attach": "filters" }), true),
+    ] {
+        assert_eq!(parse(&with(more.clone())).expect("well-formed").filters, filters, "{more}");
+    }
 }
 
 #[test]

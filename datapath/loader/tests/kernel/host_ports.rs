@@ -137,6 +137,8 @@ fn ask_from(port: u16, to: SocketAddr) -> Option<SocketAddr> {
     use std::io::{Read, Write};
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
+    // The connection before this one may not be over yet.
+    socket.set_reuse_address(true).expect("set");
     let from = SocketAddr::from(([0, 0, 0, 0], port));
     socket.bind(&from.into()).expect("bound");
     socket.connect_timeout(&to.into(), PATIENCE).ok()?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use daymark_abi::DropReason;
-use daymark_loader::{Bandwidth, Datapath, Kernel};
+use daymark_loader::{Attachment, Bandwidth, Datapath, Endpoint, Kernel};
 
 use crate::lab::{Node, Pod, Space};
 
@@ -199,6 +199,43 @@ fn what_is_pinned_outlives_its_process_and_is_taken_over() {
         node.kernel.remove_endpoint(other.endpoint.host_ifindex).expect("removed");
     });
     assert_eq!(node.kernel.endpoints().expect("endpoints"), std::slice::from_ref(&one.endpoint));
+}
+
+#[test]
+fn a_device_keeps_the_way_in_which_programs_are_at_it() {
+    if !crate::runs_here() {
+        return;
+    }
+    let mut node = Node::new(15);
+    let (linked, filtered) = (node.pod(5), node.pod(6));
+    let as_filters = Endpoint { attachment: Attachment::Filters, ..filtered.endpoint.clone() };
+    let as_links = Endpoint { attachment: Attachment::Best, ..as_filters.clone() };
+    // What is there stays as it is, whatever is asked for.
+    node.space.within(|| {
+        node.kernel.remove_endpoint(as_filters.host_ifindex).expect("removed");
+        node.kernel.add_endpoint(&as_filters).expect("added");
+        node.kernel.add_endpoint(&as_links).expect("exchanged");
+    });
+    node.restart();
+    serve(&filtered.space, filtered.v4, 80);
+    let to = SocketAddr::new(filtered.v4, 80);
+    node.space.within(|| {
+        let known = node.kernel.endpoints().expect("endpoints");
+        let attachment = |pod: &Pod| {
+            let of = |known: &&Endpoint| known.host_ifindex == pod.endpoint.host_ifindex;
+            known.iter().find(of).map(|known| known.attachment)
+        };
+        assert_eq!(attachment(&linked), Some(Attachment::Best));
+        assert_eq!(attachment(&filtered), Some(Attachment::Filters));
+    });
+    assert!(ask_tcp(&linked.space, to).is_some());
+    // Nobody else can have an ingress qdisc where there are filters, and anybody where there are links.
+    let ingress = |device: &str| {
+        let mut tc = std::process::Command::new("tc");
+        tc.args(["-n", &node.space.name, "qdisc", "add", "dev", device, "ingress"]);
+        tc.status().expect("tc runs").success()
+    };
+    assert!(ingress("veth5") && !ingress("veth6"));
 }
 
 #[test]
