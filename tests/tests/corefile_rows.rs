@@ -192,6 +192,9 @@ fn contradicted(
     let conf = folder.join("Corefile");
     std::fs::write(&conf, corefile)?;
     let (enter, mut arguments) = namespace.enter();
+    // Entering a mount namespace leads to its root, and a CoreDNS whose `auto` names no folder looks at all
+    // below the one that it is in.
+    arguments.insert(0, format!("--wdns={}", folder.display()));
     let coredns = peers::program("coredns").map_err(anyhow::Error::msg)?;
     arguments.extend([coredns, "-conf".into(), conf].map(|word| word.display().to_string()));
     let mut program = Program::start_in(folder, &enter, arguments, &[], &folder.join("log"))?;
