@@ -126,6 +126,8 @@ fn flags(toolchain: &Toolchain, sources: &Path) -> Vec<String> {
     let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.display()),
         "-Clink-arg=--btf".to_owned(),
+        // In order, LLVM writes no zeros itself: it calls a `memset` that goes octet by octet.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         // Registers of kernel probes depend on it; there are none, and one object serves all.
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
         remap(sources, "datapath"),

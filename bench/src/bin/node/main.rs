@@ -36,6 +36,9 @@ struct Arguments {
     /// Parts to run, all without it: `cni`, `paths`, `limits`, `cost`, `memory`.
     #[arg(long = "part")]
     parts: Vec<String>,
+    /// Of the paths, only those measurements whose name has this in it.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Where the report goes.
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,

@@ -56,6 +56,9 @@ impl Run {
         let figures = self.measured(&ways)?;
         for way in &ways {
             for (load, name) in Load::ALL {
+                if !self.is_wanted(way, name) {
+                    continue;
+                }
                 let is_near = way.name == ways[0].name;
                 let least = if is_near && load == Load::RequestResponse { 1.10 } else { 0.98 };
                 self.compare(&figures, &what(way, name), Bound::AtLeast(least))?;
@@ -65,12 +68,19 @@ impl Run {
         Ok(serde_json::to_value(figures)?)
     }
 
+    fn is_wanted(&self, way: &Way, load: &str) -> bool {
+        what(way, load).contains(&self.arguments.only)
+    }
+
     fn measured(&self, ways: &[Way]) -> anyhow::Result<Figures> {
         let duration = Duration::from_millis(self.arguments.milliseconds);
         let mut figures = Figures::new();
         for round in 0..self.arguments.rounds {
             for way in ways {
                 for (load, name) in Load::ALL {
+                    if !self.is_wanted(way, name) {
+                        continue;
+                    }
                     let mut sides = [(OURS, &way.ours), (THEIRS, &way.theirs)];
                     // Neither always goes first.
                     sides.rotate_left(round % 2);
