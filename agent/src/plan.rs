@@ -111,6 +111,7 @@ pub fn settings(
         uplink_ifindex: applied.uplink.index,
         vxlan_ifindex: applied.vxlan_ifindex,
         vni: wishes.vni,
+        vxlan_port: plan.vxlan_port,
         node_addresses: plan.node_addresses.clone(),
         pod_ranges: plan.pod_ranges.clone(),
         masquerade: wishes.masquerade,

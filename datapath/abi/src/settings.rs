@@ -1,6 +1,6 @@
 //! What all programs of a node need to know.
 
-use crate::Address;
+use crate::{Address, Be16};
 
 /// What pods send out of the cluster leaves from the node's address.
 pub const MASQUERADE: u32 = 1;
@@ -30,7 +30,9 @@ shared! {
         pub node_ipv4: Address,
         /// The node's IPv6 address, or none.
         pub node_ipv6: Address,
+        /// UDP port on which nodes take each other's tunnels; 0 without tunnels.
+        pub tunnel_port: Be16,
         /// Zero.
-        pub pad: [u8; 4],
+        pub pad: [u8; 2],
     }
 }

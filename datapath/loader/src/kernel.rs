@@ -26,6 +26,7 @@ use std::{
 };
 
 use daymark_abi::{
+    Be16,
     endpoint::Peer as PeerValue,
     flow::{Flow, FlowKey},
     host_port::{HostPortKey, Target},
@@ -252,6 +253,7 @@ impl Datapath for Kernel {
             uplink: settings.uplink_ifindex,
             vxlan: settings.vxlan_ifindex.unwrap_or(0),
             vni: settings.vni,
+            tunnel_port: Be16::new(settings.vxlan_ifindex.map_or(0, |_| settings.vxlan_port)),
             flags: if settings.masquerade { MASQUERADE } else { 0 } | before.flags & PACE,
             node_ipv4: node(true),
             node_ipv6: node(false),

@@ -99,6 +99,8 @@ pub struct NodeSettings {
     pub vxlan_ifindex: Option<u32>,
     /// VXLAN network identifier.
     pub vni: u32,
+    /// UDP port that the VXLAN device listens on; for nothing without it.
+    pub vxlan_port: u16,
     /// The node's addresses, at most one of each family (`InternalIP`).
     pub node_addresses: Vec<IpAddr>,
     /// This node's pod ranges.

@@ -68,7 +68,7 @@ pub fn outbound(ctx: &TcContext, packet: &mut Packet) -> Result<(), u8> {
         return Err(NO_PORT);
     }
     let old = packet.end(End::Source);
-    let port = take_port(packet, &node)?;
+    let port = take_port(packet, &node, settings.tunnel_port)?;
     // `take_port` has left the packet as the wire sees it.
     let new = TransportAddress { address: node, port };
     packet.replace_end(End::Source, &old);
@@ -114,9 +114,10 @@ pub fn host_port_reply(
 }
 
 /// Finds a free port for a connection and enters it as the wire sees it, which `packet` is changed
-/// to. Where ports can't be changed (SCTP) only its own will do.
+/// to. Where ports can't be changed (SCTP) only its own will do. The tunnels' port is never taken: what
+/// is sent to it goes to their device.
 #[inline(always)]
-fn take_port(packet: &mut Packet, node: &Address) -> Result<Be16, u8> {
+fn take_port(packet: &mut Packet, node: &Address, tunnel_port: Be16) -> Result<Be16, u8> {
     let translatable = matches!(packet.protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
         || (matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6)
             && is_echo_request(packet.protocol, packet.icmp_type));
@@ -133,6 +134,8 @@ fn take_port(packet: &mut Packet, node: &Address) -> Result<Be16, u8> {
         source_is_first: u32::from(packet.source_is_first()),
         port: pod.port,
         found: 0,
+        tunnel_port,
+        pad: 0,
     };
     if packet.protocol == protocol::SCTP {
         search.found = u16::from(conntrack::claim(&search.key, &search.flow));
@@ -161,6 +164,8 @@ struct Search {
     source_is_first: u32,
     port: Be16,
     found: u16,
+    tunnel_port: Be16,
+    pad: u16,
 }
 
 /// One try; 1 ends the search.
@@ -171,6 +176,9 @@ extern "C" fn try_port(attempt: u32, search: *mut Search) -> i64 {
     // An odd step that shares no factor with the number of ports reaches all of them.
     let place = search.start.wrapping_add(attempt.wrapping_mul(2531)) % u32::from(PORTS);
     let port = Be16::new(FIRST_PORT.wrapping_add(place as u16));
+    if port.raw == search.tunnel_port.raw {
+        return 0;
+    }
     if search.source_is_first != 0 {
         search.key.first_port = port;
     } else {

@@ -3,12 +3,13 @@
 use aya_ebpf::programs::TcContext;
 use daymark_abi::{
     counter,
-    flow::{THROUGH_STACK, WIRE_SIDE},
+    flow::{THROUGH_STACK, WIRE_SIDE, protocol::UDP},
+    settings::Settings,
 };
 
 use crate::{
     NEXT, conntrack, fragment, host_port, masquerade, notify,
-    packet::{self, End, IPV4, IPV6, Packet, TransportAddress},
+    packet::{self, End, IPV4, IPV6, Packet, TransportAddress, WHOLE},
     peer,
     tables::{ENDPOINTS, SETTINGS},
 };
@@ -32,6 +33,9 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     }
     notify::count(counter::FROM_WIRE, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Ok(NEXT) };
+    if is_tunnelled(packet, settings) {
+        return Ok(NEXT);
+    }
     // SAFETY: without preallocation an element is freed only after its readers.
     if let Some(endpoint) = unsafe { ENDPOINTS.get(&packet.destination) } {
         return if fragment::complete(packet, counter::FROM_WIRE) {
@@ -53,6 +57,16 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
         return Ok(NEXT);
     }
     lead(ctx, packet, true)
+}
+
+/// Whether it is for the tunnels' device, at which its inner packet is looked at.
+#[inline(always)]
+fn is_tunnelled(packet: &Packet, settings: &Settings) -> bool {
+    packet.protocol == UDP
+        && packet.destination_port.raw == settings.tunnel_port.raw
+        && settings.tunnel_port.raw != 0
+        && packet.piece == WHOLE
+        && host_port::is_node(settings, &packet.destination)
 }
 
 /// To another address of the node, which only a host port with `hostIP` can mean.

@@ -65,6 +65,17 @@ impl Load {
     }
 }
 
+/// Chooses how TCP connections of a network namespace control congestion.
+///
+/// # Errors
+/// If the kernel does not have that one.
+pub(crate) fn control_congestion(network: &std::path::Path, name: &str) -> anyhow::Result<()> {
+    namespace::inside(network, || {
+        Ok(std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", name)
+            .with_context(|| format!("choosing the congestion control {name}"))?)
+    })
+}
+
 fn listen(path: &Path) -> anyhow::Result<(TcpListener, SocketAddr)> {
     namespace::inside(&path.to, || {
         let listener = TcpListener::bind((path.address, 0))?;

@@ -39,6 +39,10 @@ struct Arguments {
     /// Of the paths, only those measurements whose name has this in it.
     #[arg(long, default_value = "")]
     only: String,
+    /// TCP's congestion control in all pods. One that paces by a model of the path (`bbr`) varies more
+    /// between rounds than paths differ.
+    #[arg(long, default_value = "cubic")]
+    congestion: String,
     /// Where the report goes.
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
@@ -54,10 +58,12 @@ fn main() -> anyhow::Result<()> {
     if let Some(part) = arguments.parts.iter().find(unknown) {
         bail!("--part: there is no `{part}`");
     }
+    let mut facts = vec![("congestion control", arguments.congestion.clone())];
+    facts.extend(reference::versions()?);
     let report = Report {
         title: "The pod network, side by side",
         verb: "node",
-        facts: report::facts(&reference::versions()?),
+        facts: report::facts(&facts),
         ..Report::default()
     };
     let mut run = Run { report, arguments };

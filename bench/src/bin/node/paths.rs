@@ -7,7 +7,7 @@ use daymark_bench::report::Bound;
 
 use crate::{
     Figures, OURS, Run, THEIRS,
-    load::Load,
+    load::{self, Load},
     note,
     places::{self, Path},
     reference::{Between, Pair},
@@ -53,6 +53,11 @@ impl Run {
                 theirs: theirs(&below, &beyond, beyond_address),
             },
         ];
+        for way in &ways {
+            for pod in [&way.ours.from, &way.ours.to, &way.theirs.from, &way.theirs.to] {
+                load::control_congestion(pod, &self.arguments.congestion)?;
+            }
+        }
         let figures = self.measured(&ways)?;
         for way in &ways {
             for (load, name) in Load::ALL {

@@ -11,7 +11,7 @@ use daymark_abi::{
     DropReason,
     flow::{FIRST_PORT, PORTS},
 };
-use daymark_loader::{Datapath, NodeSettings};
+use daymark_loader::{Datapath, HostPort, NodeSettings, Transport};
 use proptest::{
     prelude::*,
     strategy::ValueTree,
@@ -26,10 +26,16 @@ use crate::{
 
 const NODE: [&str; 2] = ["192.0.2.11", "2001:db8::11"];
 
+/// Where nodes take each other's tunnels.
+const TUNNEL_PORT: u16 = 8472;
+
 fn node(number: u8, memory: u64) -> (Node, Pod) {
     let node = Node::with_memory(number, memory);
     let pod = node.pod(5);
     let settings = NodeSettings {
+        // A device that is in every namespace.
+        vxlan_ifindex: Some(1),
+        vxlan_port: TUNNEL_PORT,
         node_addresses: NODE.map(|address| address.parse().expect("an address")).into(),
         masquerade: true,
         no_masquerade: vec!["10.0.0.0/8".parse().expect("a range")],
@@ -189,7 +195,7 @@ fn both_ends_may_ask_for_echoes_with_the_same_identifier() {
     if !crate::runs_here() {
         return;
     }
-    let (node, pod) = node(5, 1 << 28);
+    let (node, pod) = node(6, 1 << 28);
     let body = Body::Echo { identifier: 4242, reply: false };
     for (number, to) in ["198.51.100.7", "2001:db8:1::7"].into_iter().enumerate() {
         let sent = frame(&pod, to.parse().expect("an address"), body);
@@ -256,6 +262,33 @@ fn establish(node: &Node, pod: &Pod, source: u16) -> (Frame, Frame) {
 }
 
 #[test]
+fn the_tunnels_have_their_port_whatever_else_it_would_lead_to() {
+    if !crate::runs_here() {
+        return;
+    }
+    let (node, pod) = node(5, 1 << 28);
+    let [own, _] = NODE.map(|address| address.parse().expect("an address"));
+    let open = [TUNNEL_PORT, TUNNEL_PORT + 1].map(|host_port| HostPort {
+        transport: Transport::Udp,
+        host_address: Ipv4Addr::UNSPECIFIED.into(),
+        host_port,
+        pod_address: pod.v4,
+        pod_port: 53,
+    });
+    node.kernel.open_host_ports(&open).expect("open");
+    node.space.within(|| {
+        for (destination, is_tunnel) in [(TUNNEL_PORT, true), (TUNNEL_PORT + 1, false)] {
+            let asked = Frame {
+                source: [198, 51, 100, 7].into(),
+                ..frame(&pod, own, Body::Udp { source: 4000, destination })
+            };
+            let (_, octets) = run(&node, "from_wire", &asked);
+            assert_eq!(octets == asked.octets(), is_tunnel, "{destination}");
+        }
+    });
+}
+
+#[test]
 fn a_flood_of_new_connections_costs_no_established_one_its_place() {
     if !crate::runs_here() {
         return;
@@ -288,7 +321,8 @@ fn without_a_free_port_new_connections_are_refused_and_old_ones_live() {
         let mut refused = 0;
         for source in 1000..60_000 {
             let body = Body::Tcp { source, destination: 443, flags: SYN };
-            let (action, _) = run(&node, "to_wire", &frame(&pod, data.destination, body));
+            let (action, octets) = run(&node, "to_wire", &frame(&pod, data.destination, body));
+            assert_ne!(source_port(&octets, true, false), TUNNEL_PORT);
             refused += u64::from(action == 2);
         }
         assert!(refused > 0, "there are more connections than ports");

@@ -61,6 +61,7 @@ fn settings(node: &Node, uplink: u32) -> NodeSettings {
         uplink_ifindex: uplink,
         vxlan_ifindex: None,
         vni: 1,
+        vxlan_port: 8472,
         node_addresses: addresses(node).to_vec(),
         pod_ranges: ranges(node.number),
         masquerade: true,
