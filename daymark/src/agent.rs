@@ -1,6 +1,6 @@
 //! `daymark agent`: the process around `daymark-agent`.
 
-use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use daymark_agent::{Options, Root, plan::Wishes};
@@ -62,6 +62,8 @@ fn logged(options: &AgentOptions) -> anyhow::Result<()> {
 fn serve(options: &AgentOptions, registry: Registry) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Many pods at once have a thread each; nothing is won by keeping those for the next ones.
+        .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
         .thread_name("daymark")
         .build()

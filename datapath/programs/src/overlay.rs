@@ -52,6 +52,10 @@ pub fn from(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
 /// Code of the drop reason.
 #[inline(always)]
 pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
+    if peer::came_past_stack(ctx) {
+        notify::count(counter::TO_OVERLAY, packet::length(ctx));
+        return Ok(NEXT);
+    }
     let ethertype = packet::ethertype(ctx);
     if !matches!(ethertype, IPV4 | IPV6) {
         return Err(DropReason::UNSUPPORTED_L3_PROTOCOL.0);
@@ -63,9 +67,6 @@ pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
     }
     notify::count(counter::TO_OVERLAY, packet.length);
     let Some(settings) = SETTINGS.get(0) else { return Err(NO_TUNNEL) };
-    if peer::came_past_stack(ctx) {
-        return Ok(NEXT);
-    }
     let peer = peer::of(&packet.destination).filter(|peer| !peer.tunnel.is_none());
     let Some(peer) = peer else { return Err(NO_TUNNEL) };
     peer::set_tunnel(ctx.skb.skb, settings, peer)?;

@@ -25,6 +25,12 @@ pub fn ifindex(skb: *mut __sk_buff) -> u32 {
     unsafe { (*skb).ifindex }
 }
 
+/// Octets of the IP packet.
+#[inline(always)]
+pub fn length(ctx: &TcContext) -> u32 {
+    ctx.len().wrapping_sub(ETHERNET)
+}
+
 /// Octets of an Ethernet header.
 pub const ETHERNET: u32 = 14;
 
@@ -105,7 +111,7 @@ impl Packet {
 
     #[inline(always)]
     fn read_all(&mut self, ctx: &TcContext, ethertype: u32) -> Result<(), u8> {
-        self.length = ctx.len().wrapping_sub(ETHERNET);
+        self.length = length(ctx);
         if ethertype == IPV4 {
             self.read_v4(ctx)?
         } else {

@@ -39,7 +39,8 @@ pub fn of(address: &Address) -> Option<&'static Peer> {
     PEERS.get(Key::new(128, *address))
 }
 
-/// Whether the packet came past the stack; takes its mark off.
+/// Whether the packet came past the stack; takes its mark off. Such a one was read where it came from,
+/// and need not be again.
 #[inline(always)]
 pub fn came_past_stack(ctx: &TcContext) -> bool {
     let skb = ctx.skb.skb;

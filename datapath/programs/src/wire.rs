@@ -113,13 +113,15 @@ fn error(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
 /// Code of the drop reason.
 #[inline(always)]
 pub fn to(ctx: &TcContext, packet: &mut Packet) -> Result<i32, u8> {
+    if peer::came_past_stack(ctx) {
+        notify::count(counter::TO_WIRE, packet::length(ctx));
+        return Ok(NEXT);
+    }
     let ethertype = packet::ethertype(ctx);
     if !matches!(ethertype, IPV4 | IPV6) || packet.read(ctx, ethertype).is_err() {
         return Ok(NEXT);
     }
     notify::count(counter::TO_WIRE, packet.length);
-    if !peer::came_past_stack(ctx) {
-        masquerade::outbound(ctx, packet)?;
-    }
+    masquerade::outbound(ctx, packet)?;
     Ok(NEXT)
 }
