@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cleanup;
+mod foreign;
 pub mod metrics;
 pub mod plan;
 pub mod root;

@@ -197,7 +197,6 @@ mod tests {
             pod_mtu: 1500,
             peers: Vec::new(),
             unreachable: Vec::new(),
-            foreign: Vec::new(),
         };
         let told = settings(&made, &applied, &wishes(), &nodes);
         let kept: Vec<String> = told.no_masquerade.iter().map(ToString::to_string).collect();

@@ -23,6 +23,7 @@ use prometheus::Registry;
 use tokio::sync::Notify;
 
 use crate::{
+    foreign,
     metrics::KernelMetrics,
     plan::{self, Missing, Wishes},
     root::Root,
@@ -232,9 +233,7 @@ impl Held {
         for (range, reason) in &applied.unreachable {
             tracing::warn!(%range, "pods of another node can't be reached: {reason}");
         }
-        let links = self.datapath.foreign(applied.uplink.index).unwrap_or_default();
-        let links = links.iter().map(ToString::to_string);
-        for foreign in links.chain(applied.foreign.iter().cloned()) {
+        for foreign in foreign::programs(&self.datapath, &applied.uplink) {
             tracing::info!(foreign, "another program is on the uplink too; it is left alone");
         }
     }

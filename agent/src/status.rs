@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::serving::Readiness;
+use crate::{foreign, serving::Readiness};
 
 /// How an agent is doing.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -119,8 +119,8 @@ pub struct Reporter {
 struct Known {
     waits_for: Option<String>,
     failed: Option<String>,
-    /// With the uplink, and what the kernel told of others' filters there.
-    network: Option<(Network, (Uplink, Vec<String>))>,
+    /// With the uplink.
+    network: Option<(Network, Uplink)>,
     datapath: Option<Arc<Kernel>>,
     attachments: Option<Arc<Attachments>>,
 }
@@ -141,8 +141,7 @@ impl Reporter {
 
     pub(crate) fn made(&self, plan: &NodePlan, applied: &Applied) {
         let network = network(plan, applied);
-        let at_uplink = (applied.uplink.clone(), applied.foreign.clone());
-        self.known.lock().network = Some((network, at_uplink));
+        self.known.lock().network = Some((network, applied.uplink.clone()));
     }
 
     pub(crate) fn has_datapath(&self, datapath: Arc<Kernel>) {
@@ -158,9 +157,9 @@ impl Reporter {
     /// # Errors
     /// If the kernel does not tell what is in a table.
     pub fn status(&self) -> Result<Status, DatapathError> {
-        let (mut status, at_uplink, datapath, attachments) = {
+        let (mut status, uplink, datapath, attachments) = {
             let known = self.known.lock();
-            let (network, at_uplink) = known.network.clone().unzip();
+            let (network, uplink) = known.network.clone().unzip();
             let status = Status {
                 node: self.node.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -170,7 +169,7 @@ impl Reporter {
                 network,
                 ..Status::default()
             };
-            (status, at_uplink, known.datapath.clone(), known.attachments.clone())
+            (status, uplink, known.datapath.clone(), known.attachments.clone())
         };
         if let Some(attachments) = attachments {
             let (count, fill) = attachments.fill();
@@ -191,9 +190,8 @@ impl Reporter {
                 memory: fill.memory,
             };
             status.tables = datapath.tables()?.into_iter().map(table).collect();
-            if let Some((uplink, foreign)) = at_uplink {
-                let links = datapath.foreign(uplink.index)?;
-                status.foreign = links.iter().map(ToString::to_string).chain(foreign).collect();
+            if let Some(uplink) = uplink {
+                status.foreign = foreign::programs(&datapath, &uplink);
             }
         }
         Ok(status)
@@ -266,7 +264,6 @@ mod tests {
                 Peer { pods: ranges[1], tunnel: "192.0.2.3".parse().ok() },
             ],
             unreachable: vec![(ranges[2], "no IPv6 between the nodes".to_owned())],
-            foreign: Vec::new(),
         };
         let told = network(&plan, &applied);
         let ways: Vec<&str> = told

@@ -94,8 +94,6 @@ pub struct Applied {
     pub peers: Vec<daymark_loader::Peer>,
     /// Ranges that can't be reached from here, with the reason.
     pub unreachable: Vec<(IpNetwork, String)>,
-    /// Filters and XDP programs of others at the uplink, in words. They are left alone.
-    pub foreign: Vec<String>,
 }
 
 /// A plan can't be made to hold.
@@ -167,8 +165,15 @@ pub fn apply(plan: &NodePlan) -> Result<Applied, NodeError> {
     wanted.extend(plan.pod_ranges.iter().map(|&range| Route::unreachable(range)));
     routes::make(&kernel, &wanted)?;
     let (peers, unreachable) = ways.told();
-    let foreign = kernel.programs_at(uplink.index, FILTER_PRIORITY)?;
-    Ok(Applied { uplink, vxlan_ifindex, pod_mtu, peers, unreachable, foreign })
+    Ok(Applied { uplink, vxlan_ifindex, pod_mtu, peers, unreachable })
+}
+
+/// Filters and XDP programs of others at a device, in words. They are left alone.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn foreign_programs(device: &Uplink) -> Result<Vec<String>, NodeError> {
+    Ok(Connection::open()?.programs_at(device.index, FILTER_PRIORITY)?)
 }
 
 /// Gives `lo` the gateways' addresses, marked as ours; takes away those of another plan.

@@ -71,8 +71,8 @@ impl Load {
 /// If the kernel does not have that one.
 pub(crate) fn control_congestion(network: &std::path::Path, name: &str) -> anyhow::Result<()> {
     namespace::inside(network, || {
-        Ok(std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", name)
-            .with_context(|| format!("choosing the congestion control {name}"))?)
+        std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", name)
+            .with_context(|| format!("choosing the congestion control {name}"))
     })
 }
 
