@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use daymark_bench::report::Bound;
 
 use crate::{
@@ -53,6 +53,12 @@ impl Run {
                 theirs: theirs(&below, &beyond, beyond_address),
             },
         ];
+        let mut all = ways.iter().flat_map(|way| Load::ALL.map(|(_, name)| (way, name)));
+        ensure!(
+            all.any(|(way, name)| self.is_wanted(way, name)),
+            "--only: no measurement of the paths has `{}` in its name",
+            self.arguments.only
+        );
         for way in &ways {
             for pod in [&way.ours.from, &way.ours.to, &way.theirs.from, &way.theirs.to] {
                 load::control_congestion(pod, &self.arguments.congestion)?;
